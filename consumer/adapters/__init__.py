@@ -1,0 +1,1 @@
+"""One foreign system each; they carry out and report, they decide nothing."""

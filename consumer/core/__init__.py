@@ -1,0 +1,1 @@
+"""What is decided, and nothing that does: no await, clock, randomness, environment, log or network."""

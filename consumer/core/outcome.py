@@ -1,0 +1,195 @@
+"""How a try can end, and which end each answer of Neuroon leads to.
+
+A `Reply` is what the endpoint (or the network) answered. `judge` turns it into an `Outcome`, which is
+what becomes of the message. The words of `DeadReason` and `RetryReason` are public: they stand in log lines,
+metrics, message headers and on the command line.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from consumer.core.ladder import Ladder
+
+
+class DeadReason(StrEnum):
+    """Why an order rests in the dead-letter queue."""
+
+    MALFORMED = "malformed"  # the event cannot be read as an order
+    REFUND = "refund"  # a negative amount; conversions are never negative
+    UNKNOWN_SHOP = "unknown_shop"  # no such shop is configured; replay once it is
+    REFUSED = "refused"  # Neuroon says that this payload will never do
+    EXHAUSTED = "exhausted"  # tries, or the time on hold, are used up
+    BUG = "bug"  # our own code failed on it at every try
+    CRASHED = "crashed"  # the broker gave up: the consumer died on it again and again
+
+
+class RetryReason(StrEnum):
+    """Why an order waits for another try."""
+
+    THROTTLED = "throttled"  # 429; costs no try
+    UNAVAILABLE = "unavailable"  # no answer, or one that blames the server
+    HELD = "held"  # the shop's key, id, origin or base URL is wrong; costs no try
+    BUG = "bug"  # our own code failed
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Any 2xx: the conversion is recorded."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyKnown:
+    """A 409, where the settings say that 409 means "recorded before"."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A 429. `after`: seconds that Retry-After asks for, or None."""
+
+    status: int
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A 5xx, 408 or 425, or no answer at all (`status` None). `after`: seconds from Retry-After, or None."""
+
+    why: str
+    status: int | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """A 401, 403, 404 or 3xx: the shop's set-up is wrong, not the order."""
+
+    status: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Any other 4xx: this payload will never be accepted."""
+
+    status: int
+    problem: str
+
+
+Reply = Accepted | AlreadyKnown | Throttled | Unavailable | Misconfigured | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Neuroon has recorded the conversion."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Delivered before; nothing was posted, or Neuroon said that it knew the order."""
+
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unattributed:
+    """No line of the order came from a search: nothing to send, which is a success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another try is due not before `after` seconds from now (None: as the ladder says).
+
+    `next_attempt` is the number that the next try will carry. A wait that costs no try repeats the present number.
+    """
+
+    reason: RetryReason
+    next_attempt: int
+    after: float | None = None
+    detail: str = ""
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """No further try: the event goes to the dead-letter queue, whole."""
+
+    reason: DeadReason
+    detail: str
+    status: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """See `fingerprint`."""
+        return fingerprint(self.reason, self.status, self.detail)
+
+
+Outcome = Delivered | Duplicate | Unattributed | Retry | Dead
+
+
+def judge(reply: Reply, attempt: int) -> Delivered | Duplicate | Retry | Dead:
+    """What an answer to try number `attempt` means for the order.
+
+    ===============  =========================  ============  =================
+    answer           status                     end           costs a try
+    ===============  =========================  ============  =================
+    Accepted         2xx                        Delivered
+    AlreadyKnown     409, if so set             Duplicate
+    Throttled        429                        Retry         no
+    Unavailable      408, 425, 5xx, none        Retry         yes
+    Misconfigured    401, 403, 404, 3xx         Retry (held)  no
+    Refused          400, 409, 413, 415, 422,   Dead
+                     every other 4xx
+    ===============  =========================  ============  =================
+    """
+    match reply:
+        case Accepted(status):
+            return Delivered(status)
+        case AlreadyKnown(status):
+            return Duplicate(status)
+        case Throttled(status, after):
+            return Retry(RetryReason.THROTTLED, attempt, after, "too many requests", status)
+        case Unavailable(why, status, after):
+            return Retry(RetryReason.UNAVAILABLE, attempt + 1, after, why, status)
+        case Misconfigured(status, problem):
+            return Retry(RetryReason.HELD, attempt, None, problem, status)
+        case Refused(status, problem):
+            return Dead(DeadReason.REFUSED, problem, status)
+        case _:
+            assert_never(reply)
+
+
+def escalate(retry: Retry, ladder: Ladder, attempt: int, waited: float, draw: float) -> Retry | Dead:
+    """Give a retry its wait, or end it.
+
+    `attempt` is the try that just failed, `waited` the seconds this order has waited without a try being
+    used (0 when it has not), `draw` a random number in [0, 1) for the jitter. Past the last rung, or past the longest
+    hold, the order is dead with reason `exhausted`; a bug that stays one keeps the reason `bug`.
+    """
+    if retry.next_attempt == attempt:
+        if waited > ladder.max_hold:
+            return Dead(DeadReason.EXHAUSTED, f"waited too long: {retry.detail}", retry.status)
+        wait = ladder.hold.seconds if retry.reason is RetryReason.HELD else ladder.rung(attempt).seconds
+        return replace(retry, after=wait if retry.after is None else retry.after)
+    if retry.next_attempt > ladder.tries:
+        reason = DeadReason.BUG if retry.reason is RetryReason.BUG else DeadReason.EXHAUSTED
+        return Dead(reason, retry.detail, retry.status)
+    return replace(retry, after=max(ladder.jittered(attempt, draw), retry.after or 0.0))
+
+
+# Ids, counts and quoted names differ from order to order; what is left names the cause.
+_VARIABLE = re.compile(r"\"[^\"]*\"|'[^']*'|\b(?=\w*\d)[\w-]+")
+
+
+def fingerprint(reason: str, status: int | None, detail: str) -> str:
+    """12 hex digits, equal for dead letters of one cause: same reason, status and message but for ids and numbers."""
+    cause = _VARIABLE.sub("#", detail.lower())
+    return hashlib.sha256(f"{reason}|{status or ''}|{cause}".encode()).hexdigest()[:12]
