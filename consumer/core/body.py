@@ -1,0 +1,145 @@
+"""Message bodies: compression undone, JSON decoded, both within bounds.
+
+Nothing here quotes a body: what goes wrong is told by its place, because a body holds a customer's order.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass, field
+
+import jiter
+
+# Bytes of a body, both as it arrives and once decompressed.
+BODY_LIMIT = 1_048_576
+
+# Gzip allows members in a row. Each costs a copy of all that follow it: 52,000 empty ones in a megabyte cost 27 GB.
+MEMBER_LIMIT = 64
+
+_GZIP = {"gzip", "x-gzip"}
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and checksum
+
+# Compressions that are not undone. Every other value of content-encoding ("utf-8", "binary", "identity") names none,
+# whatever its publisher meant by it, and is let through.
+_OTHER_COMPRESSIONS = {"br", "brotli", "bzip2", "compress", "deflate", "lz4", "lzma", "snappy", "xz", "zlib", "zstd"}
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_PLACE = re.compile(r"at line [0-9]+ column [0-9]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The body is no JSON. `detail` says where and why; `remains` is what could be decoded all the same, or None."""
+
+    detail: str
+    remains: object = field(default=None, repr=False)
+
+
+def decode(body: bytes, content_encoding: str | None = None) -> object:
+    """The JSON document in a body, or `Unreadable`.
+
+    Numbers are exact: integers as int, all others as Decimal. NaN and Infinity are refused; a UTF-8 byte order mark is
+    not. `content_encoding` is the message's property: `gzip` (or `x-gzip`) is undone, other compressions are refused by
+    name.
+    """
+    plain = decompress(body, content_encoding)
+    return plain if isinstance(plain, Unreadable) else decode_json(plain)
+
+
+def decompress(body: bytes, content_encoding: str | None = None) -> bytes | Unreadable:
+    """The body with gzip undone, never more than `BODY_LIMIT` bytes of it."""
+    if len(body) > BODY_LIMIT:
+        return Unreadable(f"body: {len(body):,} bytes; at most {BODY_LIMIT:,} are taken")
+    if content_encoding is None:
+        return body
+    plain = body
+    for coding in reversed(content_encoding.lower().split(",")):  # they stand in the order in which they were applied
+        name = coding.strip()
+        if name in _OTHER_COMPRESSIONS:
+            return Unreadable(f"body: content-encoding {name} is not undone, only gzip is")
+        if name in _GZIP:
+            inner = _gunzip(plain)
+            if isinstance(inner, Unreadable):
+                return inner
+            plain = inner
+    return plain
+
+
+def _gunzip(body: bytes) -> bytes | Unreadable:
+    """All gzip members, one after the other; zeros after the last one are padding."""
+    parts: list[bytes] = []
+    room = BODY_LIMIT
+    rest = body
+    for _ in range(MEMBER_LIMIT):
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            part = member.decompress(rest, room + 1)  # the one byte more tells "full" from "too much"
+        except zlib.error:
+            return Unreadable(f"body: broken gzip in the member that starts at byte {len(body) - len(rest) + 1}")
+        room -= len(part)
+        if room < 0:
+            return Unreadable(f"body: more than {BODY_LIMIT:,} bytes once gzip is undone; at most that many are taken")
+        if not member.eof:
+            return Unreadable(f"body: gzip breaks off after {len(body):,} bytes")
+        parts.append(part)
+        rest = member.unused_data.lstrip(b"\0")
+        if not rest:
+            return b"".join(parts)
+    return Unreadable(f"body: more than {MEMBER_LIMIT} gzip members")
+
+
+def decode_json(data: bytes) -> object:
+    """The JSON document, or `Unreadable`. See `decode`."""
+    try:
+        return jiter.from_json(_without_bom(data), allow_inf_nan=False, float_mode="decimal")
+    except ValueError as error:
+        return _diagnosis(data, str(error))
+
+
+def decode_partially(data: bytes) -> object:
+    """What stands whole in a JSON text that breaks off somewhere; None if it is broken in another way.
+
+    A text, number or name that the end cuts through is left out; objects and lists are closed where they are.
+    """
+    # A number has no closing mark: 12 may be the head of 123. An exponent without digits marks it as unfinished.
+    end = b"e" if data[-1:].isdigit() else b""
+    try:
+        return jiter.from_json(data + end, partial_mode="on", float_mode="decimal")
+    except ValueError:
+        return None
+
+
+def _without_bom(data: bytes) -> bytes:
+    return data.removeprefix(_UTF8_BOM)
+
+
+def _diagnosis(data: bytes, problem: str) -> Unreadable:
+    """Name the cause and the place; save what can be read. Bytes, lines and columns count from 1."""
+    remains = decode_partially(data.decode("utf-8-sig", errors="replace").encode())
+    return Unreadable(f"body: {_cause(data, problem)}", remains)
+
+
+def _cause(data: bytes, problem: str) -> str:
+    json = _without_bom(data)
+    if not json.strip():
+        return "empty"
+    try:
+        json.decode()
+    except UnicodeDecodeError as error:
+        hint = "; it looks like gzip, which content-encoding does not say" if data.startswith(_GZIP_MAGIC) else ""
+        return f"not UTF-8 at byte {len(data) - len(json) + error.start + 1}{hint}"
+    place = _PLACE.search(problem)
+    where = f" {place[0]}" if place else ""
+    if problem.startswith("Internal error"):  # jiter hands Decimal's complaint about an exponent through
+        return f"not JSON: number out of range{where}"
+    if _is_json_but_for_nan(json):
+        return f"not JSON: NaN or Infinity{where}"
+    return f"not JSON: {problem}"
+
+
+def _is_json_but_for_nan(data: bytes) -> bool:
+    try:
+        jiter.from_json(data)
+    except ValueError:
+        return False
+    return True
