@@ -1,0 +1,52 @@
+"""Connections and channels to the broker, with the settings that every one of them needs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
+from yarl import URL
+
+# A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 s with 10, three minutes with the usual 60.
+HEARTBEAT_SECONDS = 10
+CONNECT_TIMEOUT = 15.0
+RPC_TIMEOUT = 20.0
+
+# What a broker, or the way to it, can raise at us.
+LINK_ERRORS = (OSError, TimeoutError, aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError)
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """An open connection that shows as `name` in the broker's lists; one of LINK_ERRORS when there is none to be had."""
+    parsed = URL(url)
+    if "heartbeat" not in parsed.query:
+        parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
+    return await aio_pika.connect(
+        parsed, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": name, "product": "neuroon-consumer"}
+    )
+
+
+async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
+    """A channel of its own; with `confirms` the broker answers every publish, and an unroutable one raises."""
+    channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    await channel.initialize(timeout=RPC_TIMEOUT)
+    return await channel.get_underlay_channel()
+
+
+@asynccontextmanager
+async def short_channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """A channel for one question, because the broker closes the channel of a question that it answers with no."""
+    channel = await open_channel(connection)
+    try:
+        yield channel
+    finally:
+        if not channel.is_closed:
+            await channel.close()
+
+
+def describe(error: BaseException) -> str:
+    """A broker's or network's error in one line; URLs, and the password in them, are not part of it."""
+    text = str(error) or type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0][:200]}"

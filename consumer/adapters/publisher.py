@@ -1,0 +1,96 @@
+"""Publishing with confirms: a message counts as published when the broker has said so, and not before."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import cast
+
+import aiormq
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
+from pamqp.commands import Basic
+from pamqp.common import FieldTable
+
+from consumer.adapters.link import LINK_ERRORS, describe, open_channel
+from consumer.core.delivery import Properties
+
+# Longer than a quorum queue needs to elect a leader; shorter than the time an operator would call it stuck.
+CONFIRM_TIMEOUT = 15.0
+PERSISTENT = 2
+
+
+class PublishFailedError(Exception):
+    """The broker has not confirmed. `unroutable`: there is no queue where the message was sent."""
+
+    def __init__(self, why: str, *, unroutable: bool = False) -> None:
+        super().__init__(why)
+        self.unroutable = unroutable
+
+
+class Publisher:
+    """One channel in confirm mode."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = channel
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> "Publisher":
+        """A publisher on a channel of its own."""
+        return cls(await open_channel(connection, confirms=True))
+
+    async def publish(
+        self,
+        body: bytes,
+        headers: Mapping[str, object],
+        properties: Properties,
+        *,
+        exchange: str = "",
+        routing_key: str,
+        mandatory: bool = True,
+    ) -> None:
+        """Publish one persistent message and wait for the confirm; raises PublishFailedError.
+
+        The message_id is fresh each time: the client library matches returned messages by it, so that of two publishes
+        under way with one id the unroutable one would be reported as confirmed.
+        """
+        try:
+            confirm = await self._channel.basic_publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                properties=_amqp_properties(headers, properties),
+                mandatory=mandatory,
+                timeout=CONFIRM_TIMEOUT,
+            )
+        except aiormq.exceptions.PublishError as error:
+            raise PublishFailedError(f"no queue at {exchange or routing_key!r}", unroutable=True) from error
+        except (aiormq.exceptions.DeliveryError, *LINK_ERRORS) as error:
+            raise PublishFailedError(describe(error)) from error
+        if not isinstance(confirm, Basic.Ack):
+            raise PublishFailedError(f"answered {type(confirm).__name__} instead of a confirm")
+
+    @property
+    def closing(self) -> "asyncio.Future[object]":
+        """Done when the channel is gone."""
+        return self._channel.closing
+
+    async def close(self) -> None:
+        """Close the channel, if it is still open."""
+        if not self._channel.is_closed:
+            await self._channel.close()
+
+
+def _amqp_properties(headers: Mapping[str, object], properties: Properties) -> Basic.Properties:
+    return Basic.Properties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        headers=cast("FieldTable", dict(headers)),
+        delivery_mode=PERSISTENT,
+        priority=properties.priority,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        message_id=uuid.uuid4().hex,
+        timestamp=properties.timestamp,
+        message_type=properties.type,
+        app_id=properties.app_id,
+    )

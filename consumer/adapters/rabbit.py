@@ -1,0 +1,200 @@
+"""Consuming from RabbitMQ: every delivery is handed to a handler and settled as the handler says, exactly once.
+
+The only place that acknowledges. What is to go to another queue is published, confirmed by the broker, and only then acknowledged;
+without a confirm the message goes back to its queue, after a pause. A lost link is opened anew, whole, for as long as it takes.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.adapters.link import LINK_ERRORS, describe
+from consumer.adapters.publisher import PublishFailedError
+from consumer.adapters.session import Session
+from consumer.adapters.topology import Topology, TopologyError
+from consumer.core.delivery import Delivery
+from consumer.core.settlement import Ack, Move, Settlement
+
+Handler = Callable[[Delivery], Awaitable[Settlement]]
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 15.0
+OPEN_TIMEOUT = 60.0
+# A publish under way ends with its confirm or after publisher.CONFIRM_TIMEOUT; this is a little more.
+SETTLE_TIMEOUT = 20.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of the orders that were in flight when the drain began."""
+
+    finished: int
+    returned: int
+
+
+class Rabbit:
+    """The consumer of one queue. `run` until `drain`, then `close`."""
+
+    def __init__(self, url: str, wanted: Topology, *, prefetch: int, create: bool, handler: Handler) -> None:
+        self._url, self._wanted = url, wanted
+        self._prefetch, self._create, self._handler = prefetch, create, handler
+        self._session: Session | None = None
+        self._handling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._failed_publishes = 0
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker has confirmed our consumer, and nothing has ended it since."""
+        return self._session is not None and not self._session.lost.done() and not self._stopping.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are being handled or settled."""
+        return len(self._handling) + len(self._settling)
+
+    async def run(self) -> None:
+        """Consume until `drain` is called. Raises TopologyError if the queues do not fit at the start."""
+        failures = 0
+        consumed_before = False
+        while not self._stopping.is_set():
+            try:
+                session = await self._open()
+            except (TopologyError, *LINK_ERRORS) as error:
+                if isinstance(error, TopologyError) and not consumed_before:
+                    raise
+                pause = _pause(failures)
+                failures += 1
+                log.warning("broker not usable", why=_reason(error), retry_in_seconds=round(pause, 1))
+                await self._sleep(pause)
+                continue
+            log.info("consuming", queue=self._wanted.main.name, prefetch=self._prefetch, again=consumed_before)
+            consumed_before, failures = True, 0
+            await self._until_lost(session)
+
+    async def drain(self, grace: float) -> Drained:
+        """Take no more deliveries, let those in flight end for `grace` seconds, and return the rest to the queue untried."""
+        self._stopping.set()
+        if self._session is not None:
+            await self._session.stop_consuming()
+        begun = self.in_flight
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=grace)
+        returned = len(self._handling)
+        for task in self._handling:
+            task.cancel()
+        if pending := self._handling | self._settling:
+            await asyncio.wait(pending, timeout=SETTLE_TIMEOUT)
+        if self._session is not None:
+            await self._session.acks.flush()
+        return Drained(begun - returned, returned)
+
+    async def close(self) -> None:
+        """Close the link."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _open(self) -> Session:
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            return await Session.open(
+                self._url, self._wanted, prefetch=self._prefetch, create=self._create, on_delivery=self._receive
+            )
+
+    async def _until_lost(self, session: Session) -> None:
+        self._session = session
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        ends: tuple[asyncio.Future[str] | asyncio.Future[bool], ...] = (session.lost, stopping)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._stopping.is_set():
+            return  # drain() still needs the session, and close() closes it
+        log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
+        await session.close()
+
+    def _receive(self, session: Session, tag: int, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._work(session, tag, delivery))
+        self._handling.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._handling.discard(task)
+        self._settling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("settling failed", exc_info=error)
+
+    async def _work(self, session: Session, tag: int, delivery: Delivery) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task; this is for the type checker
+        try:
+            settlement = await self._handler(delivery)
+        except asyncio.CancelledError:
+            await _quietly(session.acks.give_back(tag))
+            raise
+        except Exception:
+            log.exception("handler failed")
+            self._move_to_settling(task)
+            await self._give_back(session, tag)
+            return
+        self._move_to_settling(task)
+        await self._settle(session, tag, settlement)
+
+    def _move_to_settling(self, task: asyncio.Task[None]) -> None:
+        """From here on a shutdown waits for the task instead of cancelling it."""
+        self._handling.discard(task)
+        self._settling.add(task)
+
+    async def _settle(self, session: Session, tag: int, settlement: Settlement) -> None:
+        if session.lost.done():
+            return  # the broker delivers it again, on the next session
+        match settlement:
+            case Ack():
+                session.acks.ack(tag)
+            case Move(queue, body, headers, properties):
+                try:
+                    await session.publisher.publish(body, headers, properties, routing_key=queue)
+                except PublishFailedError as error:
+                    log.warning("publish not confirmed", queue=queue, why=str(error))
+                    if error.unroutable:
+                        session.lose(f"queue {queue!r} is gone")
+                    await self._give_back(session, tag)
+                else:
+                    self._failed_publishes = 0
+                    session.acks.ack(tag)
+
+    async def _give_back(self, session: Session, tag: int) -> None:
+        """Return a message to its queue, ever more slowly: each return is counted against the broker's delivery limit."""
+        pause = _pause(self._failed_publishes)
+        self._failed_publishes += 1
+        await self._sleep(pause)
+        await _quietly(session.acks.give_back(tag))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not into a shutdown."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+
+async def _quietly(giving_back: Awaitable[None]) -> None:
+    try:
+        await giving_back
+    except LINK_ERRORS:
+        return  # the session is lost, and the message comes again
+
+
+def _pause(failures: int) -> float:
+    """Seconds: doubling from `FIRST_PAUSE` to `LONGEST_PAUSE`, and up to a quarter more, so that pods do not reconnect in step."""
+    return float(min(FIRST_PAUSE * 2.0 ** min(failures, 20), LONGEST_PAUSE) * (1 + random.random() / 4))  # noqa: S311
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, TopologyError) else describe(error)

@@ -1,0 +1,194 @@
+"""One life of the link to the broker: two connections, a consumer, and everything that can end them.
+
+There are two connections because a broker in a memory or disk alarm stops reading from one that publishes, and the
+acknowledgements on it with it. A session is never repaired: whatever breaks, it is lost as a whole and a new one is opened.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel
+from consumer.adapters.publisher import Publisher
+from consumer.adapters.topology import Topology, compare, declare, queue_state
+from consumer.core.delivery import Delivery, Properties
+
+# How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a lost cancel, a queue
+# whose leader moved. 30 s is well below the minutes after which somebody would be paged.
+WATCH_SECONDS = 30.0
+
+OnDelivery = Callable[["Session", int, Delivery], None]
+
+
+class Acks:
+    """Acknowledgements, gathered while the loop turns once and sent as few frames."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = channel
+        self._outstanding: dict[int, None] = {}  # in the order of delivery
+        self._settled: set[int] = set()
+        self._flushing: asyncio.Task[None] | None = None
+
+    def delivered(self, tag: int) -> None:
+        """Note that `tag` is to be settled."""
+        self._outstanding[tag] = None
+
+    def ack(self, tag: int) -> None:
+        """Acknowledge `tag` soon; nothing happens when the channel is gone, since the broker delivers it again."""
+        self._settled.add(tag)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self.flush())
+
+    async def give_back(self, tag: int) -> None:
+        """Return `tag` to its queue."""
+        self._outstanding.pop(tag, None)
+        if not self._channel.is_closed:
+            await self._channel.basic_nack(tag, requeue=True, wait=False)
+
+    async def flush(self) -> None:
+        """Send what has gathered: one frame for the run of oldest deliveries, one for each of the others."""
+        self._flushing = None
+        settled, self._settled = self._settled, set()
+        last = None
+        for tag in self._outstanding:
+            if tag not in settled:
+                break
+            last = tag
+        try:
+            if last is not None:
+                await self._channel.basic_ack(last, multiple=True, wait=False)
+            for tag in sorted(settled):
+                if last is None or tag > last:
+                    await self._channel.basic_ack(tag, wait=False)
+        except LINK_ERRORS:
+            return  # the session is lost, and these messages come again
+        finally:
+            for tag in settled:
+                self._outstanding.pop(tag, None)
+
+
+class Session:
+    """Connections, channels and the consumer. `lost` gets the reason when any of them is gone."""
+
+    def __init__(self, consuming: AbstractConnection, publishing: AbstractConnection, queue: str) -> None:
+        self._consuming, self._publishing, self._queue = consuming, publishing, queue
+        self._channel: AbstractChannel
+        self._tag: str | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.acks: Acks
+        self.publisher: Publisher
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(
+        cls, url: str, wanted: Topology, *, prefetch: int, create: bool, on_delivery: OnDelivery
+    ) -> "Session":
+        """Connect, declare (or with `create` off: compare) the queues, and consume.
+
+        Raises one of LINK_ERRORS, or TopologyError.
+        """
+        consuming = await connect(url, f"neuroon-consumer {wanted.main.name}")
+        try:
+            publishing = await connect(url, f"neuroon-consumer {wanted.main.name} publish")
+        except BaseException:
+            await consuming.close()
+            raise
+        session = cls(consuming, publishing, wanted.main.name)
+        try:
+            await (declare if create else compare)(consuming, wanted)
+            await session._start(prefetch, on_delivery)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def _start(self, prefetch: int, on_delivery: OnDelivery) -> None:
+        self.publisher = await Publisher.open(self._publishing)
+        self._channel = await open_channel(self._consuming)
+        self.acks = Acks(self._channel)
+        self._consuming.close_callbacks.add(lambda _, error: self.lose(_why("connection closed", error)))
+        self._publishing.close_callbacks.add(lambda _, error: self.lose(_why("publishing connection closed", error)))
+        self._channel.closing.add_done_callback(lambda done: self.lose(_why("channel closed", _error(done))))
+        self.publisher.closing.add_done_callback(lambda done: self.lose(_why("publishing channel closed", _error(done))))
+        self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lose("consumer cancelled by the broker"))
+        await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
+
+        async def receive(message: DeliveredMessage) -> None:
+            tag = message.delivery_tag or 0
+            self.acks.delivered(tag)
+            on_delivery(self, tag, _delivery(message))
+
+        confirmed = await self._channel.basic_consume(self._queue, receive, timeout=RPC_TIMEOUT)
+        self._tag = confirmed.consumer_tag
+        self._watch = asyncio.create_task(self._ask_after_consumer())
+
+    def lose(self, why: str) -> None:
+        """Declare the session lost, once."""
+        if not self.lost.done():
+            self.lost.set_result(why)
+
+    async def stop_consuming(self) -> None:
+        """Ask the broker for no further deliveries; what was delivered can still be settled."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._tag is not None and not self.lost.done():
+            try:
+                await self._channel.basic_cancel(self._tag, timeout=RPC_TIMEOUT)
+            except LINK_ERRORS as error:
+                self.lose(describe(error))
+
+    async def close(self) -> None:
+        """Close everything, whatever state it is in."""
+        self.lose("closed by us")
+        if self._watch is not None:
+            self._watch.cancel()
+        for connection in (self._consuming, self._publishing):
+            try:
+                async with asyncio.timeout(RPC_TIMEOUT):
+                    await connection.close()
+            except LINK_ERRORS:
+                continue  # it was broken already
+
+    async def _ask_after_consumer(self) -> None:
+        while not self.lost.done():
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                async with asyncio.timeout(RPC_TIMEOUT):
+                    state = await queue_state(self._consuming, self._queue)
+            except LINK_ERRORS as error:
+                self.lose(f"no answer about our consumer: {describe(error)}")
+                return
+            if state is None or state.consumers == 0:
+                self.lose("the queue is gone" if state is None else "the broker does not know our consumer")
+
+
+def _why(what: str, error: BaseException | None) -> str:
+    return what if error is None else f"{what}: {describe(error)}"
+
+
+def _error(done: asyncio.Future[object]) -> BaseException | None:
+    return None if done.cancelled() else done.exception()
+
+
+def _delivery(message: DeliveredMessage) -> Delivery:
+    properties = message.header.properties
+    return Delivery(
+        body=message.body,
+        exchange=message.exchange or "",
+        routing_key=message.routing_key or "",
+        headers=properties.headers or {},
+        properties=Properties(
+            content_type=properties.content_type,
+            content_encoding=properties.content_encoding,
+            correlation_id=properties.correlation_id,
+            timestamp=properties.timestamp,
+            type=properties.message_type,
+            app_id=properties.app_id,
+            reply_to=properties.reply_to,
+            priority=properties.priority,
+        ),
+        message_id=properties.message_id,
+        redelivered=bool(message.redelivered),
+    )

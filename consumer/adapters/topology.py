@@ -1,0 +1,146 @@
+"""The exchange, queues and binding we need, as data; declared, or compared with what is there.
+
+Every argument is written out, because defaults differ between RabbitMQ versions (3.13 knows no delivery limit, 4.0 sets 20).
+The reasons for each are in docs/topology.md.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from aio_pika.abc import AbstractConnection
+from aiormq import exceptions
+
+from consumer.adapters.link import short_channel
+from consumer.core.settlement import Routes
+
+# The broker moves a message to the dead letters by itself after so many returns: then a consumer keeps dying on it.
+CRASH_LIMIT = 100
+# "Unlimited" where no consumer is meant to fail; -1 loses the message at its first return on 3.13 and older.
+NO_LIMIT = 100_000
+
+Argument = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue and its arguments."""
+
+    name: str
+    arguments: dict[str, Argument] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that must exist at the broker. An `exchange` that exists is used as it is, whatever its type."""
+
+    exchange: str
+    exchange_type: str
+    routing_key: str
+    queues: tuple[Queue, ...]
+
+    @property
+    def main(self) -> Queue:
+        """The queue that is bound to the exchange and consumed from."""
+        return self.queues[0]
+
+
+class TopologyError(Exception):
+    """What is at the broker is not what we need; the message says what differs and what to do."""
+
+
+def topology(routes: Routes, exchange: str, exchange_type: str, routing_key: str) -> Topology:
+    """The main queue, one delay queue for each rung and the hold, and the dead-letter queue."""
+    queues = routes.queues
+    rungs = {rung.name: rung for rung in (*routes.ladder.rungs, routes.ladder.hold)}
+    return Topology(
+        exchange,
+        exchange_type,
+        routing_key,
+        (
+            Queue(queues.main, _forwarding(queues.dead, CRASH_LIMIT)),
+            *(
+                Queue(queues.retry(name), _forwarding(queues.main, NO_LIMIT) | {"x-message-ttl": round(rung.seconds * 1000)})
+                for name, rung in rungs.items()
+            ),
+            Queue(queues.dead, _quorum(NO_LIMIT)),
+        ),
+    )
+
+
+def _quorum(limit: int) -> dict[str, Argument]:
+    return {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-delivery-limit": limit}
+
+
+def _forwarding(target: str, limit: int) -> dict[str, Argument]:
+    """A quorum queue whose expired or given-up messages reach `target` at least once, through the default exchange."""
+    return _quorum(limit) | {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": target,
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+async def declare(connection: AbstractConnection, wanted: Topology) -> None:
+    """Create what is missing; TopologyError when something exists that differs."""
+    for queue in reversed(wanted.queues):  # targets before the queues that forward to them
+        await _declare_queue(connection, queue)
+    if not await _exchange_exists(connection, wanted.exchange):
+        async with short_channel(connection) as channel:
+            await channel.exchange_declare(wanted.exchange, exchange_type=wanted.exchange_type, durable=True)
+    async with short_channel(connection) as channel:
+        await channel.queue_bind(wanted.main.name, wanted.exchange, wanted.routing_key)
+
+
+async def compare(connection: AbstractConnection, wanted: Topology) -> None:
+    """Create nothing; TopologyError when something is missing or differs. AMQP cannot tell whether the binding exists."""
+    if not await _exchange_exists(connection, wanted.exchange):
+        raise TopologyError(f"exchange {wanted.exchange!r} does not exist, and CONSUMER_DECLARE is off")
+    for queue in wanted.queues:
+        if await queue_state(connection, queue.name) is None:
+            raise TopologyError(f"queue {queue.name!r} does not exist, and CONSUMER_DECLARE is off")
+        await _declare_queue(connection, queue)  # it exists, so this only compares
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """Messages ready for delivery, and consumers."""
+
+    messages: int
+    consumers: int
+
+
+async def queue_state(connection: AbstractConnection, name: str) -> QueueState | None:
+    """What the broker says of a queue; None if there is none of that name."""
+    try:
+        async with short_channel(connection) as channel:
+            answer = await channel.queue_declare(name, passive=True)
+    except exceptions.ChannelNotFoundEntity:
+        return None
+    return QueueState(answer.message_count or 0, answer.consumer_count or 0)
+
+
+async def _exchange_exists(connection: AbstractConnection, name: str) -> bool:
+    try:
+        async with short_channel(connection) as channel:
+            await channel.exchange_declare(name, passive=True)
+    except exceptions.ChannelNotFoundEntity:
+        return False
+    return True
+
+
+async def _declare_queue(connection: AbstractConnection, queue: Queue) -> None:
+    try:
+        async with short_channel(connection) as channel:
+            await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+    except exceptions.ChannelPreconditionFailed as error:
+        raise TopologyError(_difference(queue, str(error))) from error
+
+
+def _difference(queue: Queue, answer: str) -> str:
+    """The broker's "inequivalent arg 'x' for queue ...: received 'a' but current is 'b'", and the way out."""
+    found = re.search(r"inequivalent arg '([^']*)'.*received (.*?) but current is (.*?)(?:$|\s*[>)])", answer)
+    what = f"{found[1]}: expected {found[2]}, found {found[3]}" if found else answer
+    return (
+        f"queue {queue.name!r} exists with other arguments: {what}. A queue's arguments cannot be changed: set CONSUMER_QUEUE "
+        "to a new name, start beside the old consumer, remove the old queue's binding, let it drain, then delete it"
+    )

@@ -1,0 +1,114 @@
+"""Where a message goes at its end, as a value: acknowledged, or published to another queue and then acknowledged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from consumer.core import delivery as header
+from consumer.core.delivery import Delivery, Journey, Properties, clip, foreign_headers, stamp, write_journey
+from consumer.core.ladder import Ladder
+from consumer.core.outcome import Dead, Outcome, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Nothing more is to be done with the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Publish this to `queue`, wait for the broker's confirm, then acknowledge the message that it came from."""
+
+    queue: str
+    body: bytes
+    headers: Mapping[str, object]
+    properties: Properties
+
+
+Settlement = Ack | Move
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The names of all queues, which begin with the one in the setting CONSUMER_QUEUE."""
+
+    main: str
+
+    @property
+    def dead(self) -> str:
+        """Where orders rest that cannot be delivered."""
+        return f"{self.main}.dlq"
+
+    def retry(self, delay: str) -> str:
+        """The delay queue of a rung; `delay` as written in the setting, such as "30s"."""
+        return f"{self.main}.retry.{delay}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which order of which shop a message is about, as far as could be read."""
+
+    shop: str | None = None
+    order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Which queue each end leads to."""
+
+    queues: Queues
+    ladder: Ladder
+
+    def settle(
+        self, delivery: Delivery, journey: Journey, subject: Subject, outcome: Outcome, *, now: float, letter_id: str
+    ) -> Settlement:
+        """Where `outcome` sends the message.
+
+        A `Retry` must have been through `escalate`, which gives it its wait. `letter_id` names a dead letter from now on.
+        """
+        match outcome:
+            case Retry():
+                return self._park(delivery, journey, subject, outcome, now)
+            case Dead():
+                return self._bury(delivery, journey, subject, outcome, now, letter_id)
+            case _:
+                return Ack()
+
+    def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
+        """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""
+        rung = self.ladder.hop(due - now)
+        ours = {name: value for name, value in delivery.headers.items() if name.startswith(header.OURS)}
+        headers = foreign_headers(delivery.headers) | ours
+        if now + rung.seconds >= due:
+            headers.pop(header.DUE, None)
+        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
+
+    def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry, now: float) -> Move:
+        wait = retry.after or 0.0
+        rung = self.ladder.hop(wait)
+        free = retry.next_attempt == journey.attempt
+        onward = replace(
+            journey,
+            attempt=retry.next_attempt,
+            due=now + wait if wait > rung.seconds else None,
+            waiting_since=(journey.waiting_since or now) if free else None,
+        )
+        headers = foreign_headers(delivery.headers) | write_journey(onward, subject.shop, subject.order)
+        headers[header.REASON] = retry.reason.value
+        headers[header.DETAIL] = clip(retry.detail)
+        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
+
+    def _bury(
+        self, delivery: Delivery, journey: Journey, subject: Subject, dead: Dead, now: float, letter_id: str
+    ) -> Move:
+        rest = replace(journey, due=None, waiting_since=None)
+        headers = foreign_headers(delivery.headers) | write_journey(rest, subject.shop, subject.order)
+        headers |= {
+            header.ID: letter_id,
+            header.REASON: dead.reason.value,
+            header.DETAIL: clip(dead.detail),
+            header.FINGERPRINT: dead.fingerprint,
+            header.DIED_AT: stamp(now),
+        }
+        if dead.status is not None:
+            headers[header.STATUS] = dead.status
+        return Move(self.queues.dead, delivery.body, headers, delivery.properties)
