@@ -6,7 +6,8 @@ message, a long wait would block the short ones behind it. A wait that no single
 
 from dataclasses import dataclass
 
-# The share of failed tries that wait a second, shorter rung as well, so that what failed together does not come back together.
+# The share of failed tries that wait a second, shorter rung as well, so that what failed together does not come back
+# together.
 JITTER_SHARE = 0.25
 
 # A rung may overshoot a wait by this factor: 10m for a remainder of 9m59.98s is better than nine shorter hops.
@@ -23,7 +24,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """`rungs` in the order they are climbed, `hold` for orders of a held shop, `max_hold` in seconds."""
+    """`rungs` in the order they are climbed, at least one; `hold` for orders of a held shop; `max_hold` in seconds."""
 
     rungs: tuple[Rung, ...]
     hold: Rung
@@ -39,7 +40,7 @@ class Ladder:
         return self.rungs[min(attempt, len(self.rungs)) - 1]
 
     def jittered(self, attempt: int, draw: float) -> float:
-        """Seconds to wait after try number `attempt`; `draw` in [0, 1) lengthens `JITTER_SHARE` of them, shortens none."""
+        """Seconds to wait after try `attempt`; `draw` in [0, 1) lengthens `JITTER_SHARE` of them, shortens none."""
         rung = self.rung(attempt)
         if draw >= JITTER_SHARE:
             return rung.seconds

@@ -185,11 +185,17 @@ def escalate(retry: Retry, ladder: Ladder, attempt: int, waited: float, draw: fl
     return replace(retry, after=max(ladder.jittered(attempt, draw), retry.after or 0.0))
 
 
-# Ids, counts and quoted names differ from order to order; what is left names the cause.
-_VARIABLE = re.compile(r"\"[^\"]*\"|'[^']*'|\b(?=\w*\d)[\w-]+")
+# Quoted names, ids and numbers differ from order to order; what is left names the cause. A word is taken whole and only
+# then looked at for digits, or a UUID's groups without one would be left. An apostrophe inside a word quotes nothing.
+_QUOTATION_OR_WORD = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|[\w-]+(?:[.,:]\d[\w-]*)*")
 
 
 def fingerprint(reason: str, status: int | None, detail: str) -> str:
     """12 hex digits, equal for dead letters of one cause: same reason, status and message but for ids and numbers."""
-    cause = _VARIABLE.sub("#", detail.lower())
+    cause = _QUOTATION_OR_WORD.sub(_blurred, detail.lower())
     return hashlib.sha256(f"{reason}|{status or ''}|{cause}".encode()).hexdigest()[:12]
+
+
+def _blurred(found: re.Match[str]) -> str:
+    text = found[0]
+    return "#" if text[0] in "\"'" or any(map(str.isdigit, text)) else text

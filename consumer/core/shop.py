@@ -31,13 +31,13 @@ class Shops:
         by_name: dict[str, Shop] = {}
         for shop in self.shops:
             for name in (shop.id, *shop.aliases):
-                if name in by_name:
+                if by_name.get(name, shop) is not shop:
                     raise ValueError(f"two shops answer to the name {name!r}")
                 by_name[name] = shop
         object.__setattr__(self, "_by_name", by_name)
 
     def find(self, name: str | None) -> Shop | str:
-        """The shop of that id or alias; without a name, the only shop there is. Else a text that says what is missing."""
+        """The shop of that id or alias; without a name, the only shop there is. Else a text that says what is wrong."""
         if name is None:
             if len(self.shops) != 1:
                 return f"shopId: required, since {len(self.shops)} shops are configured"
