@@ -17,6 +17,9 @@ from consumer.core.money import AMOUNT_LIMIT, DECIMAL_PATTERN, NotAnAmount, to_a
 
 QUANTITY_LIMIT = 10**9
 
+A_QUANTITY = f"a whole number of at least 1 and at most {QUANTITY_LIMIT:,}"
+A_CURRENCY = "an ISO 4217 currency code such as EUR"
+
 # Types of the errors that are raised here; all others are pydantic's own.
 UNFIT = "unfit"  # its context says what was `expected`
 NEGATIVE = "negative"
@@ -73,7 +76,7 @@ def _quantity(value: object) -> Decimal:
     """The quantity as it was given, fraction and all: the line total is worked out from it."""
     quantity = to_amount(value)
     if isinstance(quantity, NotAnAmount) or not quantity or quantity > QUANTITY_LIMIT:
-        raise _unfit(f"a whole number of at least 1 and at most {QUANTITY_LIMIT:,}")
+        raise _unfit(A_QUANTITY)
     if quantity < 0:
         raise _negative()
     return quantity
@@ -82,7 +85,7 @@ def _quantity(value: object) -> Decimal:
 def _currency(value: object) -> str:
     code = to_currency(value)
     if code is None:
-        raise _unfit("an ISO 4217 currency code such as EUR")
+        raise _unfit(A_CURRENCY)
     return code
 
 

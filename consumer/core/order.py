@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: `quantity` rounded up, `line_total` exact and not rounded yet, `search_log_id` only if it has its own."""
+    """One line: `quantity` rounded up, `line_total` exact and not rounded yet, `search_log_id` if it has its own."""
 
     product_id: str = field(repr=False)
     quantity: int = field(repr=False)
