@@ -1,0 +1,56 @@
+# Every word here works on a fresh clone: what a target needs, it makes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first of these that is new enough; `make setup PYTHON=/path/to/python` names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# The one tool that resolves for every platform and Python at once; only `make lock` needs it.
+UV := uv==0.13.9
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-config --quiet --custom-compile-command 'make lock'
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with everything pinned, and neuroon-consumer in it
+
+demo: setup ## watch orders go from a private RabbitMQ to a local Neuroon
+	@$(BIN)/neuroon-consumer demo
+
+test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose)
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## formatting, lint, types, and who may import whom
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+format: setup ## put the code in shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: setup ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade for the newest of all)
+	$(BIN)/python -m pip install --quiet '$(UV)'
+	$(COMPILE) $(UPGRADE) --output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) --constraint requirements/runtime.txt --group dev --output-file requirements/dev.txt
+
+clean: ## take away everything that was made here
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo >&2 "Python 3.11 or newer is needed; here is $$(python3 --version 2>&1). \
+	Name one: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	rm -rf $(VENV); echo >&2 "No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
