@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -18,7 +19,8 @@ from consumer.adapters.topology import Topology, TopologyError
 from consumer.core.delivery import Delivery
 from consumer.core.settlement import Ack, Move, Settlement
 
-Handler = Callable[[Delivery], Awaitable[Settlement]]
+# Gives the settlement of a delivery, and what to call once that has been carried out.
+Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 15.0
@@ -110,7 +112,7 @@ class Rabbit:
     async def _until_lost(self, session: Session) -> None:
         self._session = session
         stopping = asyncio.ensure_future(self._stopping.wait())
-        ends: tuple[asyncio.Future[str] | asyncio.Future[bool], ...] = (session.lost, stopping)
+        ends: list[asyncio.Future[Any]] = [session.lost, stopping]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if self._stopping.is_set():
@@ -133,7 +135,7 @@ class Rabbit:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task; this is for the type checker
         try:
-            settlement = await self._handler(delivery)
+            settlement, settled = await self._handler(delivery)
         except asyncio.CancelledError:
             await _quietly(session.acks.give_back(tag))
             raise
@@ -143,16 +145,18 @@ class Rabbit:
             await self._give_back(session, tag)
             return
         self._move_to_settling(task)
-        await self._settle(session, tag, settlement)
+        if await self._settle(session, tag, settlement):
+            settled()
 
     def _move_to_settling(self, task: asyncio.Task[None]) -> None:
         """From here on a shutdown waits for the task instead of cancelling it."""
         self._handling.discard(task)
         self._settling.add(task)
 
-    async def _settle(self, session: Session, tag: int, settlement: Settlement) -> None:
+    async def _settle(self, session: Session, tag: int, settlement: Settlement) -> bool:
+        """Carry out a settlement; False when the message will be delivered again instead."""
         if session.lost.done():
-            return  # the broker delivers it again, on the next session
+            return False
         match settlement:
             case Ack():
                 session.acks.ack(tag)
@@ -164,9 +168,10 @@ class Rabbit:
                     if error.unroutable:
                         session.lose(f"queue {queue!r} is gone")
                     await self._give_back(session, tag)
-                else:
-                    self._failed_publishes = 0
-                    session.acks.ack(tag)
+                    return False
+                self._failed_publishes = 0
+                session.acks.ack(tag)
+        return True
 
     async def _give_back(self, session: Session, tag: int) -> None:
         """Return a message to its queue, ever more slowly: each return is counted against the broker's delivery limit."""

@@ -111,7 +111,9 @@ class Session:
         self._consuming.close_callbacks.add(lambda _, error: self.lose(_why("connection closed", error)))
         self._publishing.close_callbacks.add(lambda _, error: self.lose(_why("publishing connection closed", error)))
         self._channel.closing.add_done_callback(lambda done: self.lose(_why("channel closed", _error(done))))
-        self.publisher.closing.add_done_callback(lambda done: self.lose(_why("publishing channel closed", _error(done))))
+        self.publisher.closing.add_done_callback(
+            lambda done: self.lose(_why("publishing channel closed", _error(done)))
+        )
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lose("consumer cancelled by the broker"))
         await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
 

@@ -59,7 +59,10 @@ def topology(routes: Routes, exchange: str, exchange_type: str, routing_key: str
         (
             Queue(queues.main, _forwarding(queues.dead, CRASH_LIMIT)),
             *(
-                Queue(queues.retry(name), _forwarding(queues.main, NO_LIMIT) | {"x-message-ttl": round(rung.seconds * 1000)})
+                Queue(
+                    queues.retry(name),
+                    _forwarding(queues.main, NO_LIMIT) | {"x-message-ttl": round(rung.seconds * 1000)},
+                )
                 for name, rung in rungs.items()
             ),
             Queue(queues.dead, _quorum(NO_LIMIT)),
@@ -84,21 +87,26 @@ async def declare(connection: AbstractConnection, wanted: Topology) -> None:
     """Create what is missing; TopologyError when something exists that differs."""
     for queue in reversed(wanted.queues):  # targets before the queues that forward to them
         await _declare_queue(connection, queue)
-    if not await _exchange_exists(connection, wanted.exchange):
-        async with short_channel(connection) as channel:
-            await channel.exchange_declare(wanted.exchange, exchange_type=wanted.exchange_type, durable=True)
+    await ensure_exchange(connection, wanted)
     async with short_channel(connection) as channel:
         await channel.queue_bind(wanted.main.name, wanted.exchange, wanted.routing_key)
 
 
+async def ensure_exchange(connection: AbstractConnection, wanted: Topology) -> None:
+    """Create the exchange if there is none of its name."""
+    if not await exchange_exists(connection, wanted.exchange):
+        async with short_channel(connection) as channel:
+            await channel.exchange_declare(wanted.exchange, exchange_type=wanted.exchange_type, durable=True)
+
+
 async def compare(connection: AbstractConnection, wanted: Topology) -> None:
     """Create nothing; TopologyError when something is missing or differs. AMQP cannot tell whether the binding exists."""
-    if not await _exchange_exists(connection, wanted.exchange):
+    if not await exchange_exists(connection, wanted.exchange):
         raise TopologyError(f"exchange {wanted.exchange!r} does not exist, and CONSUMER_DECLARE is off")
     for queue in wanted.queues:
         if await queue_state(connection, queue.name) is None:
             raise TopologyError(f"queue {queue.name!r} does not exist, and CONSUMER_DECLARE is off")
-        await _declare_queue(connection, queue)  # it exists, so this only compares
+        await compare_queue(connection, queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +127,19 @@ async def queue_state(connection: AbstractConnection, name: str) -> QueueState |
     return QueueState(answer.message_count or 0, answer.consumer_count or 0)
 
 
-async def _exchange_exists(connection: AbstractConnection, name: str) -> bool:
+async def exchange_exists(connection: AbstractConnection, name: str) -> bool:
+    """Whether there is an exchange of that name, of whatever type."""
     try:
         async with short_channel(connection) as channel:
             await channel.exchange_declare(name, passive=True)
     except exceptions.ChannelNotFoundEntity:
         return False
     return True
+
+
+async def compare_queue(connection: AbstractConnection, queue: Queue) -> None:
+    """TopologyError if a queue that exists has other arguments. Declaring it with ours only compares."""
+    await _declare_queue(connection, queue)
 
 
 async def _declare_queue(connection: AbstractConnection, queue: Queue) -> None:

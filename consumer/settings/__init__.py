@@ -32,7 +32,7 @@ Switch = Annotated[bool, BeforeValidator(values.switch)]
 Word = Annotated[str, BeforeValidator(str.strip)]
 
 
-def setting(default: str | None, meaning: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
+def setting(default: str | None, meaning: str) -> Any:
     """A setting with the text that stands for it when nothing is given."""
     return Field(default, description=meaning)
 

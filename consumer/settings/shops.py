@@ -90,7 +90,9 @@ def describe(error: ValidationError) -> Iterable[str]:
 class ShopsSource:
     """The shops as they are now: from variables and file, read again when a file changes."""
 
-    def __init__(self, single: Shop | None, single_key_file: Path | None, shops_file: Path | None, api_url: str) -> None:
+    def __init__(
+        self, single: Shop | None, single_key_file: Path | None, shops_file: Path | None, api_url: str
+    ) -> None:
         """Raises ShopsFileError when the shops cannot be read the first time."""
         self._single, self._single_key_file = single, single_key_file
         self._shops_file, self._api_url = shops_file, api_url

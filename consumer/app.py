@@ -1,0 +1,183 @@
+"""The composition root: everything is opened here, run, drained and closed in reverse order."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+
+from consumer.adapters.ledger import Ledger
+from consumer.adapters.ledger.memory import MemoryLedger
+from consumer.adapters.neuroon import Neuroon
+from consumer.adapters.rabbit import Rabbit
+from consumer.adapters.topology import Topology, topology
+from consumer.core.conversion import Conversion
+from consumer.core.delivery import Delivery
+from consumer.core.order import parse
+from consumer.core.outcome import Reply
+from consumer.core.settlement import Settlement
+from consumer.core.shop import Shop
+from consumer.pipeline import Pipeline, Reading, Surroundings
+from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
+from consumer.telemetry import Telemetry
+from consumer.web import Part, Web
+
+# How often the shops file and the key files are looked at; a look is one stat per file.
+SHOPS_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def open_ledger(url: str) -> Ledger:
+    """The ledger that LEDGER_URL asks for."""
+    return MemoryLedger(0 if url == "none" else 100_000)
+
+
+def wanted_topology(settings: Settings) -> Topology:
+    """The exchange, queues and binding that the settings ask for."""
+    return topology(
+        settings.routes, settings.consumer_exchange, settings.consumer_exchange_type, settings.consumer_routing_key
+    )
+
+
+@dataclass
+class MeasuredNeuroon:
+    """Neuroon, with every POST counted and timed."""
+
+    neuroon: Neuroon
+    telemetry: Telemetry
+
+    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
+        """See `Neuroon.post`."""
+        started = time.perf_counter()
+        reply = await self.neuroon.post(conversion, shop)
+        self.telemetry.requested(shop.id, reply.status, time.perf_counter() - started)
+        return reply
+
+
+class App:
+    """The whole program. Opening it takes no part of the outside world for granted: the broker may come later."""
+
+    def __init__(self, settings: Settings, shops: ShopsSource) -> None:
+        self.settings = settings
+        self.shops = shops
+        self.telemetry = Telemetry()
+        self.neuroon = Neuroon(
+            timeout=settings.consumer_request_timeout,
+            concurrency=settings.consumer_concurrency,
+            known_conflicts=settings.neuroon_conflict == "known",
+        )
+        self.ledger = open_ledger(settings.ledger_url.get_secret_value())
+        self.pipeline = Pipeline(
+            read=_read,
+            neuroon=MeasuredNeuroon(self.neuroon, self.telemetry),
+            ledger=self.ledger,
+            routes=settings.routes,
+            world=Surroundings(clock=time.time, draw=random.random, shops=lambda: shops.shops),
+        )
+        self.rabbit = Rabbit(
+            settings.amqp_url.get_secret_value(),
+            wanted_topology(settings),
+            prefetch=settings.consumer_concurrency,
+            create=settings.consumer_declare,
+            handler=self._handle,
+        )
+        self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.neuroon.close)
+            stack.push_async_callback(self.ledger.close)
+            if self.settings.consumer_http_addr is not None:
+                web = Web(self.telemetry.registry, live=self._live, ready=self._ready)
+                port = await web.start(*self.settings.consumer_http_addr)
+                stack.push_async_callback(web.stop)
+                log.info("probes and metrics", port=port)
+            stack.push_async_callback(self.rabbit.close)
+            await self._consume(stop)
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        watching = asyncio.create_task(self._watch_shops())
+        consuming = asyncio.create_task(self.rabbit.run())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({watching, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            drained = await self.rabbit.drain(self.settings.consumer_shutdown_grace)
+            await consuming  # raises what ended it, if it was not us
+            log.info("stopped", finished=drained.finished, returned=drained.returned)
+        finally:
+            for task in (watching, consuming, stopping):
+                task.cancel()
+            await asyncio.gather(watching, consuming, stopping, return_exceptions=True)
+
+    async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
+        handled = await self.pipeline.handle(delivery)
+
+        def settled() -> None:
+            if (report := handled.report) is not None:
+                self.telemetry.settled(report.outcome, report.subject, report.journey, report.at, report.milliseconds)
+
+        return handled.settlement, settled
+
+    async def _watch_shops(self) -> None:
+        while True:
+            await asyncio.sleep(SHOPS_SECONDS)
+            try:
+                if self.shops.reload():
+                    log.info("shops read again", shops=len(self.shops.shops.shops))
+            except ShopsFileError as error:
+                log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
+
+    def _live(self) -> Mapping[str, Part]:
+        return {"loop": Part(True, "turning")}
+
+    def _ready(self) -> Mapping[str, Part]:
+        consuming = self.rabbit.consuming
+        return {"broker": Part(consuming, "consuming" if consuming else "no consumer")}
+
+
+def _read(delivery: Delivery) -> Reading:
+    return parse(delivery.body, delivery.properties.content_encoding)
+
+
+def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
+    """The configured shops, of which there is at least one; SettingsError otherwise."""
+    require_shops(settings)
+    try:
+        source = settings.shops_source(environ)
+    except ShopsFileError as error:
+        raise SettingsError([str(error)]) from error
+    if not source.shops.shops:
+        raise SettingsError([f"{settings.neuroon_shops_file}: expected at least one [[shops]] table"])
+    return source
+
+
+async def serve(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Run until SIGTERM or SIGINT, which drain; a second signal leaves at once, with status 1."""
+    app = App(settings, load_shops(settings, environ))
+    await until_signalled(app.run)
+
+
+async def until_signalled(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Call `run` with an event that the first signal sets."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)  # the operator insists: what is in flight comes back from the broker
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await run(stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,25 @@
+"""The command line: parses, calls, prints. Results go to stdout; progress and logs go to stderr.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or settings.
+"""
+
+import click
+
+from consumer import __version__
+from consumer.cli.check import check
+from consumer.cli.convert import convert
+from consumer.cli.publish import publish
+from consumer.cli.run import run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="neuroon-consumer")
+def main() -> None:
+    """Bring paid orders from RabbitMQ to Neuroon, as conversions of the searches that led to them.
+
+    Settings are environment variables; `neuroon-consumer check` says what is missing.
+    """
+
+
+for command in (run, check, convert, publish):
+    main.add_command(command)

@@ -1,0 +1,64 @@
+"""`neuroon-consumer check`."""
+
+import os
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+
+from consumer.adapters.neuroon import Neuroon
+from consumer.app import load_shops, wanted_topology
+from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
+from consumer.doctor import Finding, Level, check_broker, check_shops
+from consumer.settings import Settings, SettingsError, read_settings
+
+COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level.UNKNOWN: "magenta"}
+
+
+@click.command()
+@click.option(
+    "--product", metavar="ID", help="A product that Neuroon has; proves each shop's key through that product."
+)
+@json_option
+def check(product: str | None, as_json: bool) -> None:
+    """Look whether everything fits: settings, broker, exchange, queues, and each shop's key. Changes and posts nothing.
+
+    Exit status: 0 all is good, 1 something is wrong, 2 something could not be checked (or the settings cannot be read).
+    """
+    try:
+        settings = read_settings(os.environ)
+        findings = [Finding("settings", Level.OK, "complete"), *run_async(lambda: _look(settings, product))]
+        status = _status(findings)
+    except SettingsError as error:
+        cure = "see docs/settings.md"
+        findings = [Finding("settings", Level.ERROR, problem, cure) for problem in error.problems]
+        status = WRONG_USAGE
+    if as_json:
+        print_json({"ok": status == 0, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(findings)
+    sys.exit(status)
+
+
+async def _look(settings: Settings, product: str | None) -> list[Finding]:
+    shops = load_shops(settings, os.environ)
+    url = settings.amqp_url.get_secret_value()
+    findings = await check_broker(url, wanted_topology(settings), create=settings.consumer_declare)
+    async with Neuroon(timeout=settings.consumer_request_timeout, concurrency=1) as neuroon:
+        findings += await check_shops(neuroon, shops.shops, product)
+    return findings
+
+
+def _status(findings: list[Finding]) -> int:
+    levels = {finding.level for finding in findings}
+    return 1 if Level.ERROR in levels else 2 if Level.UNKNOWN in levels else 0
+
+
+def _show(findings: list[Finding]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        console.print(f"[{COLOURS[finding.level]}]{finding.level.value:>7}[/]  {finding.check}: ", end="")
+        console.print(finding.message, markup=False)
+        if finding.cure:
+            console.print(f"         -> {finding.cure}", markup=False)

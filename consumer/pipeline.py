@@ -1,0 +1,180 @@
+"""One message, from its bytes to where it goes: the whole walk on one page.
+
+not due yet?      -> back into a delay queue
+parse             -> Malformed, Refund: Dead
+shop              -> none: Dead, to be replayed once it is configured
+attribute         -> nothing came from a search: Unattributed
+delivered before? -> Duplicate
+post, judge       -> Delivered, Duplicate, Retry, Dead
+escalate          -> the wait of a Retry, or Dead past the last rung
+settle            -> the queue that this end leads to
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from consumer.adapters.ledger import Ledger, Record
+from consumer.core.conversion import Conversion, attribute
+from consumer.core.delivery import Delivery, Journey, read_journey
+from consumer.core.order import Malformed, OrderPaid, Refund
+from consumer.core.outcome import (
+    Dead,
+    DeadReason,
+    Duplicate,
+    Outcome,
+    Reply,
+    Retry,
+    RetryReason,
+    Unattributed,
+    escalate,
+    judge,
+)
+from consumer.core.settlement import Routes, Settlement, Subject
+from consumer.core.shop import Shop, Shops
+
+log = structlog.get_logger(__name__)
+
+Reading = OrderPaid | Malformed | Refund
+
+
+class Poster(Protocol):
+    """Sends a conversion; every answer and every failure is a Reply."""
+
+    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
+        """Send `conversion` for `shop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is to be told of one settled message: ids and numbers, nothing of the order's content."""
+
+    outcome: Outcome
+    subject: Subject
+    journey: Journey
+    at: float
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Where a message is to go, and what to tell once it is there; no report for one that only went on waiting."""
+
+    settlement: Settlement
+    report: Report | None
+
+
+@dataclass
+class Surroundings:
+    """What the outside world lends the pipeline. Times are Unix seconds; `draw` gives a random number in [0, 1)."""
+
+    clock: Callable[[], float]
+    draw: Callable[[], float]
+    shops: Callable[[], Shops]
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An order that is ready to be sent."""
+
+    shop: Shop
+    conversion: Conversion
+
+
+@dataclass
+class Pipeline:
+    """`handle` every message. `read` makes an order of a message's body and headers."""
+
+    read: Callable[[Delivery], Reading]
+    neuroon: Poster
+    ledger: Ledger
+    routes: Routes
+    world: Surroundings
+    _under_way: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict, init=False)
+
+    async def handle(self, delivery: Delivery) -> Handled:
+        """Walk one message to its end. Raises nothing but CancelledError, which leaves the message untried."""
+        started = self.world.clock()
+        journey = read_journey(delivery, started)
+        if journey.due is not None and started < journey.due:
+            return Handled(self.routes.park_again(delivery, journey.due, started), None)
+        subject, step = self._prepare(delivery, journey)
+        if isinstance(step, Posting):
+            async with self._alone_with(step):
+                report = await self._conclude(subject, journey, await self._post(step, journey), started)
+        else:
+            report = await self._conclude(subject, journey, step, started)
+        return Handled(self._settlement(delivery, report), report)
+
+    def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Outcome]:
+        """Everything before the POST: what to send, or the end of a message that nothing is to be sent for."""
+        subject = Subject()
+        try:
+            order = self.read(delivery)
+            shop = self.world.shops().find(order.shop_id)
+            subject = Subject(shop.id if isinstance(shop, Shop) else order.shop_id, order.order_id)
+            match order:
+                case Malformed(detail):
+                    return subject, Dead(DeadReason.MALFORMED, detail)
+                case Refund(detail):
+                    return subject, Dead(DeadReason.REFUND, detail)
+                case OrderPaid():
+                    pass
+            if isinstance(shop, str):
+                return subject, Dead(DeadReason.UNKNOWN_SHOP, shop)
+            conversion = attribute(order)
+        except Exception as error:
+            return subject, _bug(error, subject, journey)
+        return subject, conversion if isinstance(conversion, Unattributed) else Posting(shop, conversion)
+
+    async def _post(self, posting: Posting, journey: Journey) -> Outcome:
+        shop, conversion = posting.shop, posting.conversion
+        try:
+            if await self.ledger.delivered_before(shop.id, conversion.order_id):
+                return Duplicate()
+            return judge(await self.neuroon.post(conversion, shop), journey.attempt)
+        except Exception as error:
+            return _bug(error, Subject(shop.id, conversion.order_id), journey)
+
+    async def _conclude(self, subject: Subject, journey: Journey, outcome: Outcome, started: float) -> Report:
+        """Give a retry its wait, and put the end on record; before another delivery of the same order may be posted."""
+        now = self.world.clock()
+        if isinstance(outcome, Retry):
+            waited = 0.0 if journey.waiting_since is None else now - journey.waiting_since
+            outcome = escalate(outcome, self.routes.ladder, journey.attempt, waited, self.world.draw())
+        report = Report(outcome, subject, journey, now, (now - started) * 1000)
+        if subject.shop is not None and subject.order is not None:
+            record = Record(subject.shop, subject.order, journey.attempt, outcome, now, report.milliseconds)
+            await self.ledger.record(record)
+        return report
+
+    def _settlement(self, delivery: Delivery, report: Report) -> Settlement:
+        letter_id = self.world.new_id() if isinstance(report.outcome, Dead) else ""
+        return self.routes.settle(
+            delivery, report.journey, report.subject, report.outcome, now=report.at, letter_id=letter_id
+        )
+
+    @asynccontextmanager
+    async def _alone_with(self, posting: Posting) -> AsyncIterator[None]:
+        """Let no other delivery of the same order be posted meanwhile by this process."""
+        key = (posting.shop.id, posting.conversion.order_id)
+        while (other := self._under_way.get(key)) is not None:
+            await other.wait()
+        mine = self._under_way[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[key]
+            mine.set()
+
+
+def _bug(error: Exception, subject: Subject, journey: Journey) -> Retry:
+    """An error of ours costs a try, so that poison ends in the dead letters and never in a loop."""
+    log.error("bug", shop=subject.shop, order=subject.order, attempt=journey.attempt, exc_info=error)
+    return Retry(RetryReason.BUG, journey.attempt + 1, None, type(error).__name__)

@@ -1,0 +1,128 @@
+"""Logs and metrics: one line and a few numbers for each settled message, named after its outcome.
+
+Nothing here may show a secret or what an order holds. Exceptions are therefore told by their type and where they came from: their text
+can quote the data that caused them.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from consumer.core.delivery import Journey
+from consumer.core.outcome import Dead, Outcome, Retry
+from consumer.core.settlement import Subject
+
+# From the fastest answer of a local network to the longest request time-out that makes sense.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+Event = MutableMapping[str, Any]
+
+
+def configure_logging(log_format: str | None, level: str, stream: TextIO = sys.stderr) -> None:
+    """Send all logs to `stream`: JSON lines, or coloured text where that is asked for or `stream` is a terminal."""
+    console = log_format == "console" or (log_format is None and stream.isatty())
+    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer()
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _place_instead_of_text,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    # The libraries' own lines: what matters of a lost link is said by ours, in one line; their errors are worth a line.
+    logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _ToStructlog(logging.Handler):
+    """Brings the libraries' lines into the same form as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(record.levelno, "library", logger=record.name, exc_info=record.exc_info)
+
+
+def _place_instead_of_text(_: object, __: str, event: Event) -> Event:
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        frames = traceback.extract_tb(error.__traceback__)[-6:]
+        event["at"] = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    return event
+
+
+class Telemetry:
+    """The metrics of one process, and the line for each settled message."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._log = structlog.get_logger("consumer")
+        prefix = "neuroon_consumer"
+        self._orders = Counter(
+            f"{prefix}_orders", "Orders by how they ended", ("shop", "outcome", "reason"), registry=self.registry
+        )
+        self._settle_seconds = Histogram(
+            f"{prefix}_settle_seconds", "From delivery to settled", buckets=BUCKETS, registry=self.registry
+        )
+        self._requests = Counter(
+            f"{prefix}_api_requests", "POSTs by answer", ("shop", "status"), registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            f"{prefix}_api_request_seconds", "Duration of a POST", buckets=BUCKETS, registry=self.registry
+        )
+        self.in_flight = Gauge(f"{prefix}_in_flight", "Orders being handled or settled", registry=self.registry)
+        self._last_settled = Gauge(
+            f"{prefix}_last_settled_timestamp_seconds", "When an order was last settled", registry=self.registry
+        )
+
+    def requested(self, shop: str, status: int | None, seconds: float) -> None:
+        """Count one POST; `status` None: no answer."""
+        self._requests.labels(shop, str(status) if status else "none").inc()
+        self._request_seconds.observe(seconds)
+
+    def settled(self, outcome: Outcome, subject: Subject, journey: Journey, at: float, milliseconds: float) -> None:
+        """Tell of one settled message; `at` in Unix seconds."""
+        name, reason, status, detail = describe(outcome)
+        shop = subject.shop or ""
+        # These may name any shop that an event made up: no label, since labels must not grow without bound.
+        known = "" if reason in {"malformed", "refund", "unknown_shop"} else shop
+        self._orders.labels(known, name, reason).inc()
+        self._settle_seconds.observe(milliseconds / 1000)
+        self._last_settled.set(at)
+        more: dict[str, Any] = {"reason": reason, "detail": detail} if reason else {}
+        if status is not None:
+            more["status"] = status
+        if isinstance(outcome, Retry) and outcome.after is not None:
+            more["retry_in_seconds"] = round(outcome.after, 3)
+        level = self._log.warning if isinstance(outcome, Dead | Retry) else self._log.info
+        level(
+            "settled",
+            outcome=name,
+            shop=shop,
+            order=subject.order,
+            attempt=journey.attempt,
+            ms=round(milliseconds, 1),
+            **more,
+        )
+
+
+def describe(outcome: Outcome) -> tuple[str, str, int | None, str]:
+    """The words for an outcome: its name, its reason or "", the HTTP status if there was one, and the detail or ""."""
+    name = type(outcome).__name__.lower()
+    reason = outcome.reason.value if isinstance(outcome, Retry | Dead) else ""
+    detail = outcome.detail if isinstance(outcome, Retry | Dead) else ""
+    return name, reason, getattr(outcome, "status", None), detail
