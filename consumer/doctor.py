@@ -7,7 +7,7 @@ from aio_pika.abc import AbstractConnection
 
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.adapters.neuroon import Neuroon
-from consumer.adapters.topology import Topology, TopologyError, compare_queue, exchange_exists, queue_state
+from consumer.adapters.topology import Queue, Topology, TopologyError, compare_queue, exchange_exists, queue_state
 from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
 from consumer.core.shop import Shop, Shops
 
@@ -32,7 +32,7 @@ class Finding:
 
 
 async def check_broker(url: str, wanted: Topology, *, create: bool) -> list[Finding]:
-    """Whether the broker can be reached and what is there fits; nothing is created. `create`: `run` may create queues."""
+    """Whether the broker can be reached and what is there fits; creates nothing. `create`: `run` may create queues."""
     try:
         connection = await connect(url, "neuroon-consumer check")
     except LINK_ERRORS as error:
@@ -42,8 +42,7 @@ async def check_broker(url: str, wanted: Topology, *, create: bool) -> list[Find
         findings = [Finding("broker", Level.OK, "connected")]
         try:
             findings.append(await _check_exchange(connection, wanted, create=create))
-            for queue in wanted.queues:
-                findings.append(await _check_queue(connection, wanted, queue.name, create=create))
+            findings += [await _check_queue(connection, queue, create=create) for queue in wanted.queues]
         except LINK_ERRORS as error:
             cure = "give the user permission to configure, write and read these queues"
             findings.append(Finding("topology", Level.UNKNOWN, describe(error), cure))
@@ -56,20 +55,17 @@ async def _check_exchange(connection: AbstractConnection, wanted: Topology, *, c
         return Finding(name, Level.OK, "exists")
     if create:
         message = f"does not exist yet; `run` will create it as {wanted.exchange_type}"
-        return Finding(
-            name, Level.WARNING, message, "see that CONSUMER_EXCHANGE is the exchange that the shop publishes to"
-        )
+        return Finding(name, Level.WARNING, message, "see that CONSUMER_EXCHANGE is what the shop publishes to")
     return Finding(name, Level.ERROR, "does not exist", "create it, or set CONSUMER_DECLARE=on")
 
 
-async def _check_queue(connection: AbstractConnection, wanted: Topology, name: str, *, create: bool) -> Finding:
-    check = f"queue {name}"
-    state = await queue_state(connection, name)
+async def _check_queue(connection: AbstractConnection, queue: Queue, *, create: bool) -> Finding:
+    check = f"queue {queue.name}"
+    state = await queue_state(connection, queue.name)
     if state is None:
         if create:
             return Finding(check, Level.OK, "does not exist yet; `run` will create it")
         return Finding(check, Level.ERROR, "does not exist", "create it, or set CONSUMER_DECLARE=on")
-    queue = next(each for each in wanted.queues if each.name == name)
     try:
         await compare_queue(connection, queue)
     except TopologyError as error:
@@ -102,9 +98,7 @@ def _cure(status: int) -> str:
         case 401:
             return "set the shop's current API key; keys of the development and production environments differ"
         case 403:
-            return (
-                "set the origin to the shop's registered URL, or leave it out; see that the key belongs to this shop id"
-            )
+            return "set the origin to the shop's registered URL, or none; see that the key belongs to this shop id"
         case 404:
             return "see that the shop id exists in the environment that the base URL names"
         case _:

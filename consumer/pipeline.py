@@ -129,7 +129,7 @@ class Pipeline:
             if isinstance(shop, str):
                 return subject, Dead(DeadReason.UNKNOWN_SHOP, shop)
             conversion = attribute(order)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see _bug
             return subject, _bug(error, subject, journey)
         return subject, conversion if isinstance(conversion, Unattributed) else Posting(shop, conversion)
 
@@ -139,7 +139,7 @@ class Pipeline:
             if await self.ledger.delivered_before(shop.id, conversion.order_id):
                 return Duplicate()
             return judge(await self.neuroon.post(conversion, shop), journey.attempt)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see _bug
             return _bug(error, Subject(shop.id, conversion.order_id), journey)
 
     async def _conclude(self, subject: Subject, journey: Journey, outcome: Outcome, started: float) -> Report:

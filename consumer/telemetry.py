@@ -1,7 +1,7 @@
 """Logs and metrics: one line and a few numbers for each settled message, named after its outcome.
 
-Nothing here may show a secret or what an order holds. Exceptions are therefore told by their type and where they came from: their text
-can quote the data that caused them.
+Nothing here may show a secret or what an order holds. Exceptions are therefore told by their type and where they came
+from: their text can quote the data that caused them.
 """
 
 import logging

@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from yarl import URL
 
-# A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 s with 10, three minutes with the usual 60.
+# A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 s with 10, three minutes with 60.
 HEARTBEAT_SECONDS = 10
 CONNECT_TIMEOUT = 15.0
 RPC_TIMEOUT = 20.0
@@ -19,7 +19,7 @@ LINK_ERRORS = (OSError, TimeoutError, aiormq.exceptions.AMQPError, aiormq.except
 
 
 async def connect(url: str, name: str) -> AbstractConnection:
-    """An open connection that shows as `name` in the broker's lists; one of LINK_ERRORS when there is none to be had."""
+    """An open connection that shows as `name` in the broker's lists; raises one of LINK_ERRORS."""
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)

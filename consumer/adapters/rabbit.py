@@ -1,7 +1,8 @@
 """Consuming from RabbitMQ: every delivery is handed to a handler and settled as the handler says, exactly once.
 
-The only place that acknowledges. What is to go to another queue is published, confirmed by the broker, and only then acknowledged;
-without a confirm the message goes back to its queue, after a pause. A lost link is opened anew, whole, for as long as it takes.
+The only place that acknowledges. What is to go to another queue is published, confirmed by the broker, and only then
+acknowledged; without a confirm the message goes back to its queue, after a pause. A lost link is opened anew, whole, for
+as long as it takes.
 """
 
 import asyncio
@@ -81,7 +82,7 @@ class Rabbit:
             await self._until_lost(session)
 
     async def drain(self, grace: float) -> Drained:
-        """Take no more deliveries, let those in flight end for `grace` seconds, and return the rest to the queue untried."""
+        """Take no more deliveries, give those in flight `grace` seconds to end, return the rest to the queue untried."""
         self._stopping.set()
         if self._session is not None:
             await self._session.stop_consuming()
@@ -174,7 +175,7 @@ class Rabbit:
         return True
 
     async def _give_back(self, session: Session, tag: int) -> None:
-        """Return a message to its queue, ever more slowly: each return is counted against the broker's delivery limit."""
+        """Return a message to its queue, ever more slowly: the broker counts each return, up to its delivery limit."""
         pause = _pause(self._failed_publishes)
         self._failed_publishes += 1
         await self._sleep(pause)
@@ -197,7 +198,7 @@ async def _quietly(giving_back: Awaitable[None]) -> None:
 
 
 def _pause(failures: int) -> float:
-    """Seconds: doubling from `FIRST_PAUSE` to `LONGEST_PAUSE`, and up to a quarter more, so that pods do not reconnect in step."""
+    """Seconds: doubling up to `LONGEST_PAUSE`, and up to a quarter more, so that pods get out of step."""
     return float(min(FIRST_PAUSE * 2.0 ** min(failures, 20), LONGEST_PAUSE) * (1 + random.random() / 4))  # noqa: S311
 
 

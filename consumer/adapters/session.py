@@ -1,7 +1,7 @@
 """One life of the link to the broker: two connections, a consumer, and everything that can end them.
 
-There are two connections because a broker in a memory or disk alarm stops reading from one that publishes, and the
-acknowledgements on it with it. A session is never repaired: whatever breaks, it is lost as a whole and a new one is opened.
+There are two connections because a broker in a memory or disk alarm stops reading from one that publishes, and with it
+the acknowledgements on it. A session is never repaired: whatever breaks, it is lost as a whole and a new one is opened.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import Topology, compare, declare, queue_state
 from consumer.core.delivery import Delivery, Properties
 
-# How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a lost cancel, a queue
-# whose leader moved. 30 s is well below the minutes after which somebody would be paged.
+# How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a
+# lost cancel, a queue whose leader moved. 30 s is well below the minutes after which somebody would be paged.
 WATCH_SECONDS = 30.0
 
 OnDelivery = Callable[["Session", int, Delivery], None]

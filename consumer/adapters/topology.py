@@ -1,7 +1,7 @@
 """The exchange, queues and binding we need, as data; declared, or compared with what is there.
 
-Every argument is written out, because defaults differ between RabbitMQ versions (3.13 knows no delivery limit, 4.0 sets 20).
-The reasons for each are in docs/topology.md.
+Every argument is written out, because defaults differ between RabbitMQ versions (3.13 knows no delivery limit, 4.0 sets
+20). The reasons for each are in docs/topology.md.
 """
 
 import re
@@ -100,7 +100,7 @@ async def ensure_exchange(connection: AbstractConnection, wanted: Topology) -> N
 
 
 async def compare(connection: AbstractConnection, wanted: Topology) -> None:
-    """Create nothing; TopologyError when something is missing or differs. AMQP cannot tell whether the binding exists."""
+    """Create nothing; TopologyError when something is missing or differs. AMQP does not tell of bindings."""
     if not await exchange_exists(connection, wanted.exchange):
         raise TopologyError(f"exchange {wanted.exchange!r} does not exist, and CONSUMER_DECLARE is off")
     for queue in wanted.queues:
@@ -155,6 +155,7 @@ def _difference(queue: Queue, answer: str) -> str:
     found = re.search(r"inequivalent arg '([^']*)'.*received (.*?) but current is (.*?)(?:$|\s*[>)])", answer)
     what = f"{found[1]}: expected {found[2]}, found {found[3]}" if found else answer
     return (
-        f"queue {queue.name!r} exists with other arguments: {what}. A queue's arguments cannot be changed: set CONSUMER_QUEUE "
-        "to a new name, start beside the old consumer, remove the old queue's binding, let it drain, then delete it"
+        f"queue {queue.name!r} exists with other arguments: {what}. A queue's arguments cannot be changed: set "
+        "CONSUMER_QUEUE to a new name, start beside the old consumer, remove the old queue's binding, let it drain, "
+        "then delete it"
     )

@@ -1,7 +1,7 @@
 """A message as a value, and our own headers: read when it comes in, written when it goes on.
 
-Everything that is to outlive a hop travels in headers of ours, because the broker's own (`x-death` and its kin) differ between
-versions, can make an older broker take the next hop for a cycle, and are therefore stripped from whatever we publish.
+Everything that is to outlive a hop travels in headers of ours, because the broker's own (`x-death` and its kin) differ
+between versions, can make an older broker take the next hop for a cycle, and are stripped from what we publish.
 """
 
 import math

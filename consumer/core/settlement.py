@@ -63,7 +63,7 @@ class Routes:
     ) -> Settlement:
         """Where `outcome` sends the message.
 
-        A `Retry` must have been through `escalate`, which gives it its wait. `letter_id` names a dead letter from now on.
+        A `Retry` must have been through `escalate`, which gives it its wait. `letter_id` will name the dead letter.
         """
         match outcome:
             case Retry():

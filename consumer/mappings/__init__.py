@@ -1,0 +1,1 @@
+"""Order events of platforms and frameworks, read by data."""

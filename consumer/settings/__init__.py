@@ -1,7 +1,7 @@
 """Settings: environment variables and files, read and checked as a whole before anything is opened.
 
-Every name can also be given as NAME_FILE, the path of a file that holds the value (a mounted secret). A CONSUMER_* or NEUROON_*
-name that does not exist is refused, because a mistyped setting that is silently ignored is found out in production.
+Every name can also be given as NAME_FILE, the path of a file that holds the value (a mounted secret). A CONSUMER_* or
+NEUROON_* name that does not exist is refused, because a mistyped setting that is ignored is found out in production.
 """
 
 import difflib

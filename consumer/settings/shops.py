@@ -1,6 +1,5 @@
 """The shops file: many shops in TOML, and the reading of it again when it changes."""
 
-import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -104,7 +103,7 @@ class ShopsSource:
     def reload(self) -> bool:
         """Read the files if one has changed since the last look; True when there are new shops.
 
-        Raises ShopsFileError when they cannot be used; the shops stay as they were, and the same state is not read again.
+        Raises ShopsFileError when they cannot be used; the shops stay, and the same state is not read again.
         """
         if self._signature is not None and self._signature == self._look():
             return False
@@ -149,7 +148,7 @@ def shop_state(shop: Shop) -> tuple[Any, ...]:
 
 def _stat(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -9,8 +9,9 @@ from consumer.core.ladder import Rung
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-# Queue and exchange names, routing keys: AMQP short strings, at most 255 bytes (AMQP 0-9-1, 4.2.5.3); ours get suffixes.
+# Names and routing keys are AMQP short strings: at most 255 bytes (AMQP 0-9-1, 4.2.5.3); ours get suffixes.
 MAX_NAME_BYTES = 200
+MAX_PORT = 65_535
 
 
 def duration(text: str) -> float:
@@ -105,7 +106,7 @@ def address(text: str) -> tuple[str, int] | None:
     if text.lower() == "off":
         return None
     host, separator, port = text.rpartition(":")
-    if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
         raise ValueError("expected host:port such as 0.0.0.0:8080, or off")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the documented default of a container's probe port
 
