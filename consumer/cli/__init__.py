@@ -10,6 +10,7 @@ from consumer.cli.check import check
 from consumer.cli.convert import convert
 from consumer.cli.publish import publish
 from consumer.cli.run import run
+from consumer.cli.sandbox import sandbox
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, convert, publish):
+for command in (run, check, convert, publish, sandbox):
     main.add_command(command)
