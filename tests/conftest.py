@@ -1,0 +1,92 @@
+"""Fixtures that every room of tests may use: brokers and databases which nobody else uses, and names in them."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from consumer.devbroker import BrokerError, PrivateBroker
+from tests.support.postgres import PrivatePostgres
+from tests.support.proxy import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names for one test in a broker that it shares with others."""
+
+    prefix: str
+
+    @property
+    def exchange(self) -> str:
+        return f"{self.prefix}.order.paid"
+
+    @property
+    def queue(self) -> str:
+        return f"{self.prefix}.conversions"
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[PrivateBroker]:
+    """One node for the whole run, with the management plugin; `own_broker` is the one to stop, pause and alarm."""
+    with PrivateBroker(plugins=("rabbitmq_management",)) as node:
+        yield node
+
+
+@pytest.fixture
+def names() -> Names:
+    """An exchange and a queue prefix that no other test uses."""
+    return Names(f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def vhost(broker: PrivateBroker) -> Iterator[str]:
+    """URL of an empty virtual host: queues may have their usual names, and go with the test. About 40 ms."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    with httpx.Client(base_url=broker.management_url, trust_env=False, timeout=30) as management:
+        management.put(f"/api/vhosts/{name}").raise_for_status()
+        yield f"{broker.url}{name}"
+        management.delete(f"/api/vhosts/{name}").raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def _victim() -> Iterator[PrivateBroker]:
+    with PrivateBroker() as node:
+        yield node
+
+
+@pytest.fixture
+def own_broker(_victim: PrivateBroker) -> Iterator[PrivateBroker]:
+    """A node that may be stopped, killed, paused and alarmed; whatever a test did to it, the next one finds it up.
+
+    One for the whole run, since a start takes 7 s: what a test leaves in its queues is still there, so use `names`.
+    """
+    yield _victim
+    try:
+        _victim.resume()
+        _victim.start()
+        _victim.set_memory_alarm(False)
+    except BrokerError:
+        _victim.close()
+        _victim.start()
+
+
+@pytest.fixture
+async def link(broker: PrivateBroker) -> AsyncIterator[Proxy]:
+    """A link to the shared node that can be cut and stalled; connect to 127.0.0.1:`link.port`."""
+    async with Proxy(("127.0.0.1", broker.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """One PostgreSQL for the whole run; not to be stopped."""
+    with PrivatePostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: PrivatePostgres) -> str:
+    """postgresql:// address of the shared server's superuser; tests make databases or schemas of their own."""
+    return postgres.url

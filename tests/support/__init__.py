@@ -1,0 +1,1 @@
+"""What tests stand on: a link that can be cut, waiting for a condition, private services."""
