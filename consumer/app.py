@@ -63,10 +63,10 @@ class MeasuredNeuroon:
 class App:
     """The whole program. Opening it takes no part of the outside world for granted: the broker may come later."""
 
-    def __init__(self, settings: Settings, shops: ShopsSource) -> None:
+    def __init__(self, settings: Settings, shops: ShopsSource, telemetry: Telemetry | None = None) -> None:
         self.settings = settings
         self.shops = shops
-        self.telemetry = Telemetry()
+        self.telemetry = telemetry or Telemetry()
         self.neuroon = Neuroon(
             timeout=settings.consumer_request_timeout,
             concurrency=settings.consumer_concurrency,

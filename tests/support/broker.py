@@ -54,6 +54,10 @@ class Desk:
         state = await queue_state(self.connection, queue)
         return state.messages if state else 0
 
+    async def is_empty(self, queue: str) -> bool:
+        """Whether nothing is ready in a queue."""
+        return await self.count(queue) == 0
+
     async def dead(self) -> int:
         """How many dead letters there are."""
         return await self.count(f"{self._names.queue}.dlq")
