@@ -153,9 +153,15 @@ async def _declare_queue(connection: AbstractConnection, queue: Queue) -> None:
 def _difference(queue: Queue, answer: str) -> str:
     """The broker's "inequivalent arg 'x' for queue ...: received 'a' but current is 'b'", and the way out."""
     found = re.search(r"inequivalent arg '([^']*)'.*received (.*?) but current is (.*?)(?:$|\s*[>)])", answer)
-    what = f"{found[1]}: expected {found[2]}, found {found[3]}" if found else answer
+    what = f"{found[1]}: expected {_value(found[2])}, found {_value(found[3])}" if found else answer
     return (
         f"queue {queue.name!r} exists with other arguments: {what}. A queue's arguments cannot be changed: set "
         "CONSUMER_QUEUE to a new name, start beside the old consumer, remove the old queue's binding, let it drain, "
         "then delete it"
     )
+
+
+def _value(words: str) -> str:
+    """The value in "the value '5000' of type 'signedint'", which is how the broker puts it."""
+    found = re.match(r"the value '(.*)' of type", words)
+    return found[1] if found else words
