@@ -15,7 +15,7 @@ from consumer.devbroker.ports import answers, free_ports
 from consumer.devbroker.program import run
 
 # "$2" is the process group of the port mapper and the node, "$3" their folder.
-_CLEAN_UP = 'kill -9 -"$2"; rm -rf "$3"'
+_CLEAN_UP = 'kill -9 -"$2"; sleep 0.2; rm -rf "$3"'
 _EPMD_SECONDS = 10
 _CTL_PORTS = 20
 _LOG_LINES = 30
@@ -30,7 +30,7 @@ class LocalNode:
     def __init__(self, installation: Installation, plugins: Sequence[str] = ()) -> None:
         """Choose ports and make the folder; `plugins` are RabbitMQ's own names of them."""
         self._installation = installation
-        self._folder = Path(tempfile.mkdtemp(prefix="neuroon-rabbitmq-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="neuroon-rabbitmq-"))
         self.port, self._epmd_port, self._cluster_port, management = free_ports(4)
         self.management_port = management if "rabbitmq_management" in plugins else None
         self._name = f"private{self.port}@localhost"
@@ -45,7 +45,12 @@ class LocalNode:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
-        self._guard = Guard(_CLEAN_UP, str(self._epmd.pid), str(self._folder))
+        self._guard = Guard(_CLEAN_UP, str(self.process_group), str(self.folder))
+
+    @property
+    def process_group(self) -> int:
+        """The group that the node and its port mapper are in."""
+        return self._epmd.pid
 
     def launch(self) -> None:
         """Start the node without waiting until it is up."""
@@ -54,11 +59,11 @@ class LocalNode:
             self._process = subprocess.Popen(
                 [self._installation.server],
                 env=self._environment(),
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                process_group=self._epmd.pid,
+                process_group=self.process_group,
             )
 
     def has_ended(self) -> bool:
@@ -90,14 +95,14 @@ class LocalNode:
     def ctl(self, *arguments: str, seconds: float) -> str:
         """What rabbitmqctl prints; raises BrokerError when it fails. It starts an Erlang of its own: about a second."""
         command = [str(self._installation.ctl), "--quiet", *arguments]
-        done = run(command, seconds, env=self._environment(), cwd=self._folder)
+        done = run(command, seconds, env=self._environment(), cwd=self.folder)
         if done.returncode != 0:
             raise BrokerError(f"rabbitmqctl {arguments[0]} failed: {done.stdout.strip()}")
         return done.stdout
 
     def log_tail(self) -> str:
         """The last lines of what the node printed and logged."""
-        files = [self._output, *sorted((self._folder / "log").glob("*.log"))]
+        files = [self._output, *sorted((self.folder / "log").glob("*.log"))]
         texts = [file.read_text(errors="replace") for file in files if file.exists()]
         return "\n".join("\n".join(text.splitlines()[-_LOG_LINES:]) for text in texts if text)
 
@@ -106,25 +111,25 @@ class LocalNode:
         self.kill()
         self._epmd.kill()
         self._epmd.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._guard.dismiss()
 
     @property
     def _output(self) -> Path:
-        return self._folder / "output"
+        return self.folder / "output"
 
     def _lay_out(self, plugins: Sequence[str]) -> None:
         for name in ("home", "data", "log"):
-            (self._folder / name).mkdir()
-        (self._folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
+            (self.folder / name).mkdir()
+        (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
         settings = ["disk_free_limit.absolute = 10MB"]
         if self.management_port is not None:
             settings += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
-        (self._folder / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
+        (self.folder / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
 
     def _environment(self) -> dict[str, str]:
         """Nothing of our own environment but PATH: a RABBITMQ_* of the machine's broker must not leak in."""
-        folder = self._folder
+        folder = self.folder
         return {
             "PATH": self._installation.path,
             "LANG": "C.UTF-8",
