@@ -1,0 +1,56 @@
+"""From settings to a desk: the connection, and what it may raise, in one place for all dlq commands."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
+from consumer.adapters.link import LINK_ERRORS, connect, describe
+from consumer.cli.common import FAILED, complain, run_async
+from consumer.core.delivery import Delivery
+from consumer.core.order import Malformed, OrderPaid, Refund, parse
+from consumer.core.shop import Shops
+from consumer.deadletters.audit import AuditError
+from consumer.deadletters.browse import Desk
+from consumer.settings import Settings, ShopsFileError
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """A desk at the broker of the settings; raises one of LINK_ERRORS."""
+    connection = await connect(settings.amqp_url.get_secret_value(), "neuroon-consumer dlq command")
+    async with connection:
+        yield Desk(DeadLetterQueue(connection, settings.routes.queues), _read, _shops(settings))
+
+
+def at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:
+    """What `work` returns; what the broker or the audit has against it becomes one line and exit status 1."""
+
+    async def opened() -> T:
+        async with open_desk(settings) as desk:
+            return await work(desk)
+
+    try:
+        return run_async(opened)
+    except (NoQueueError, AuditError) as error:
+        complain(str(error))
+    except LINK_ERRORS as error:
+        complain(f"the broker cannot be used: {describe(error)}; what was held goes back, so run it again")
+    sys.exit(FAILED)
+
+
+def _read(delivery: Delivery) -> OrderPaid | Malformed | Refund:
+    return parse(delivery.body, delivery.properties.content_encoding)
+
+
+def _shops(settings: Settings) -> Shops:
+    """The configured shops. Dead letters can be cleared without: then aliases are not known."""
+    try:
+        return settings.shops_source(os.environ).shops
+    except ShopsFileError as error:
+        complain(f"{error}; going on without shops")
+        return Shops(())

@@ -1,0 +1,122 @@
+"""`dlq summary`, `dlq list`, `dlq show`: they change nothing."""
+
+import asyncio
+import itertools
+import sys
+from typing import Any
+
+import click
+
+from consumer.cli.common import FAILED, complain, json_option, print_json, settings_or_exit
+from consumer.cli.dlq import printing
+from consumer.cli.dlq.desk import at_desk
+from consumer.cli.dlq.options import audit_fits, audit_option, chosen, filter_options, limit_option
+from consumer.deadletters import browse
+from consumer.deadletters.audit import audit_to
+from consumer.deadletters.browse import Desk, looking
+from consumer.deadletters.dossier import dossier
+from consumer.deadletters.filters import Filter
+from consumer.deadletters.letter import Letter
+from consumer.deadletters.summary import Summary, growth
+
+
+@click.command()
+@filter_options
+@click.option(
+    "--watch", type=click.FloatRange(1), metavar="SECONDS", help="Look again and again, and tell what changed."
+)
+@json_option
+def summary(watch: float | None, as_json: bool, **given: Any) -> None:
+    """How much is stuck, whose, and why: orders and money by shop and cause.
+
+    With --json and --watch, each look is a line of its own.
+    """
+    wanted = chosen((), given)
+    at_desk(settings_or_exit(), lambda desk: _summaries(desk, wanted, watch, as_json=as_json))
+
+
+async def _summaries(desk: Desk, wanted: Filter, watch: float | None, *, as_json: bool) -> None:
+    before: Summary | None = None
+    for _ in itertools.count() if watch else range(1):
+        if watch and before is not None:
+            await asyncio.sleep(watch)
+        now = await browse.summarise(desk, wanted)
+        changed = None if before is None else growth(before, now)
+        if as_json:
+            print_json(now.as_dict() | ({} if changed is None else {"change": changed.total}))
+        else:
+            printing.print_summary(now, changed)
+        before = now
+
+
+@click.command("list")
+@filter_options
+@limit_option
+@click.option("--newest", is_flag=True, help="The last to die first; otherwise in the order of the queue.")
+@json_option
+def list_(limit: int | None, newest: bool, as_json: bool, **given: Any) -> None:
+    """One line for each dead letter."""
+    wanted = chosen((), given)
+
+    async def work(desk: Desk) -> int:
+        if not newest:
+            return await _stream(desk, wanted, limit, as_json=as_json)
+        letters = await browse.newest(desk, wanted, limit)
+        for letter in letters:
+            _print(letter, as_json=as_json)
+        return len(letters)
+
+    if not at_desk(settings_or_exit(), work):
+        click.echo("no dead letter matches", err=True)
+
+
+async def _stream(desk: Desk, wanted: Filter, limit: int | None, *, as_json: bool) -> int:
+    count = 0
+    async with looking(desk, wanted) as look:
+        while limit is None or count < limit:
+            found = await look.take()
+            if found is None:
+                break
+            _print(found[1], as_json=as_json)
+            count += 1
+        if look.shared:
+            click.echo(printing.SHARED, err=True)
+    return count
+
+
+def _print(letter: Letter, *, as_json: bool) -> None:
+    if as_json:
+        print_json(letter.as_dict())
+    else:
+        printing.print_letter(letter)
+
+
+@click.command()
+@click.argument("identity", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show the customer's fields too; this is recorded in the audit.")
+@audit_option
+@json_option
+def show(identity: str, reveal: bool, audit: str, as_json: bool) -> None:
+    """Everything about one dead letter, and what to do about it."""
+    audit_fits(audit, as_json=as_json)
+
+    async def work(desk: Desk) -> dict[str, object] | None:
+        found = await browse.find(desk, identity)
+        if found is None:
+            return None
+        held, letter = found
+        if reveal:
+            with audit_to(audit, "reveal") as record:
+                record.started(1, filter={"ids": [identity]})
+                record.letter(letter)
+                record.ended(matched=1, done=1, failed=0)
+        return dossier(held.delivery, letter, desk.read, desk.shops, reveal=reveal)
+
+    found = at_desk(settings_or_exit(), work)
+    if found is None:
+        complain(f"no dead letter has the id {identity}")
+        sys.exit(FAILED)
+    if as_json:
+        print_json(found)
+    else:
+        printing.print_dossier(found)

@@ -1,0 +1,187 @@
+"""A dead letter as a value: who, why, since when and how much money, without the event itself."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from consumer.core import delivery as header
+from consumer.core.delivery import Delivery, foreign_headers, read_journey, read_stamp, stamp
+from consumer.core.money import rounded
+from consumer.core.order import Malformed, OrderPaid, Refund
+from consumer.core.outcome import DeadReason, fingerprint
+
+# Makes an order of a message; the same that the consumer uses, so that both see the same order in it.
+Read = Callable[[Delivery], OrderPaid | Malformed | Refund]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is known of one dead letter. Times are Unix seconds, `value` is in major units of `currency`.
+
+    `order`, `shop`, `value` and `currency` are None where the event does not tell them.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    fingerprint: str
+    status: int | None = None
+    order: str | None = None
+    shop: str | None = None
+    attempts: int = 1
+    replays: int = 0
+    first_seen: float | None = None
+    died_at: float | None = None
+    value: Decimal | None = field(default=None, repr=False)
+    currency: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The shape of one line of `dlq list --json`."""
+        return {
+            "id": self.id,
+            "orderId": self.order,
+            "shopId": self.shop,
+            "reason": self.reason,
+            "detail": self.detail,
+            "status": self.status,
+            "attempts": self.attempts,
+            "firstSeen": _told(self.first_seen),
+            "diedAt": _told(self.died_at),
+            "value": None if self.value is None else str(self.value),
+            "currency": self.currency,
+            "fingerprint": self.fingerprint,
+            "replays": self.replays,
+        }
+
+
+def read_letter(delivery: Delivery, read: Read) -> Letter:
+    """The letter in a message of the dead-letter queue, whoever put it there; never an exception."""
+    headers = delivery.headers
+    end = _our_end(headers) or _brokers_end(delivery)
+    order = read(delivery)
+    journey = read_journey(delivery, end.died_at or 0.0)
+    value, currency = _money(order)
+    return Letter(
+        id=end.id,
+        reason=end.reason,
+        detail=end.detail,
+        fingerprint=end.fingerprint,
+        status=end.status,
+        order=_text(headers, header.ORDER) or order.order_id,
+        shop=_text(headers, header.SHOP) or order.shop_id,
+        attempts=journey.attempt,
+        replays=journey.replays,
+        first_seen=journey.first_seen or end.died_at,
+        died_at=end.died_at,
+        value=value,
+        currency=currency,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How it died."""
+
+    id: str
+    reason: str
+    detail: str
+    fingerprint: str
+    status: int | None
+    died_at: float | None
+
+    def headers(self) -> dict[str, str | int]:
+        """The headers that say so."""
+        told: dict[str, str | int] = {
+            header.ID: self.id,
+            header.REASON: self.reason,
+            header.DETAIL: header.clip(self.detail),
+            header.FINGERPRINT: self.fingerprint,
+        }
+        if self.status is not None:
+            told[header.STATUS] = self.status
+        if self.died_at is not None:
+            told[header.DIED_AT] = stamp(self.died_at)
+        return told
+
+
+def lasting_headers(delivery: Delivery) -> dict[str, object]:
+    """All headers but the broker's own. What those told of a crash is told by headers of ours instead.
+
+    For a letter that is to lie in a dead-letter queue again, here or elsewhere: a broker may drop or rewrite its own.
+    """
+    ours = {name: value for name, value in delivery.headers.items() if name.startswith(header.OURS)}
+    headers = foreign_headers(delivery.headers) | ours
+    if _our_end(delivery.headers) is not None:
+        return headers
+    return headers | original_place(delivery) | _brokers_end(delivery).headers()
+
+
+def original_place(delivery: Delivery) -> dict[str, object]:
+    """Where a message that the broker moved was published once, and its own message id, as headers of ours."""
+    if header.ATTEMPT in delivery.headers:
+        return {}
+    death = _last_death(delivery.headers)
+    keys = death.get("routing-keys")
+    told = {
+        header.EXCHANGE: death.get("exchange", delivery.exchange),
+        header.ROUTING_KEY: keys[0] if isinstance(keys, list) and keys else delivery.routing_key,
+        header.MESSAGE_ID: delivery.message_id,
+    }
+    return {name: header.clip(value) for name, value in told.items() if isinstance(value, str)}
+
+
+def _our_end(headers: Mapping[str, object]) -> End | None:
+    """What our consumer wrote when it buried the order. A retry writes a reason too, and no id."""
+    identity = _text(headers, header.ID)
+    if identity is None:
+        return None
+    reason = _text(headers, header.REASON) or DeadReason.CRASHED.value
+    detail = _text(headers, header.DETAIL) or ""
+    status = headers.get(header.STATUS)
+    status = status if isinstance(status, int) and not isinstance(status, bool) else None
+    died_at = read_stamp(_text(headers, header.DIED_AT) or "")
+    cause = _text(headers, header.FINGERPRINT) or fingerprint(reason, status, detail)
+    return End(identity, reason, detail, cause, status, died_at)
+
+
+def _brokers_end(delivery: Delivery) -> End:
+    """What can be said of a message that something else moved here: the broker, after its delivery limit, or a person.
+
+    The id is worked out from what stays with the message, so that it is the same at every look.
+    """
+    death = _last_death(delivery.headers)
+    queue, why, moment = death.get("queue"), death.get("reason"), death.get("time")
+    if death:
+        detail = f"the broker moved it out of {queue}: {why}"
+    else:
+        detail = "neither the consumer nor the broker says why it is here; somebody moved it by hand"
+    died_at = moment.timestamp() if isinstance(moment, datetime) else None
+    identity = hashlib.sha256(delivery.body)
+    for part in (delivery.message_id, delivery.properties.correlation_id, queue, why, died_at):
+        identity.update(f"|{part}".encode())
+    reason = DeadReason.CRASHED.value
+    return End(identity.hexdigest()[:32], reason, detail, fingerprint(reason, None, str(why or "")), None, died_at)
+
+
+def _last_death(headers: Mapping[str, object]) -> Mapping[str, object]:
+    """The broker's newest entry on why it moved the message; empty if there is none."""
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, dict) else {}
+
+
+def _money(order: OrderPaid | Malformed | Refund) -> tuple[Decimal | None, str | None]:
+    if isinstance(order, OrderPaid):
+        return rounded(order.order_value, order.currency), order.currency
+    return None, None
+
+
+def _text(headers: Mapping[str, object], name: str) -> str | None:
+    value = headers.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _told(moment: float | None) -> str | None:
+    return None if moment is None else stamp(moment)
