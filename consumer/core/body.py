@@ -24,6 +24,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's way to say: with gzip's header and 
 _OTHER_COMPRESSIONS = {"br", "brotli", "bzip2", "compress", "deflate", "lz4", "lzma", "snappy", "xz", "zlib", "zstd"}
 
 _UTF8_BOM = b"\xef\xbb\xbf"
+_BEFORE_INTEGER = b" \t\r\n:,[-"  # b"" is in it too: a document that is nothing but digits
 _PLACE = re.compile(r"at line [0-9]+ column [0-9]+\Z")
 
 
@@ -99,12 +100,14 @@ def decode_json(data: bytes) -> object:
 def decode_partially(data: bytes) -> object:
     """What stands whole in a JSON text that breaks off somewhere; None if it is broken in another way.
 
-    A text, number or name that the end cuts through is left out; objects and lists are closed where they are.
+    A text, integer or name that the end cuts through is left out; objects and lists are closed where they are.
     """
-    # A number has no closing mark: 12 may be the head of 123. An exponent without digits marks it as unfinished.
-    end = b"e" if data[-1:].isdigit() else b""
+    # An integer has no closing mark: 12 may be the head of 123. An exponent without digits marks it as unfinished. Digits
+    # after anything else may belong to an escape such as \u0012, where an "e" would be one more of them.
+    stem = data.rstrip(b"0123456789")
+    unfinished = len(stem) < len(data) and stem[-1:] in _BEFORE_INTEGER
     try:
-        return jiter.from_json(data + end, partial_mode="on", float_mode="decimal")
+        return jiter.from_json(data + b"e" if unfinished else data, partial_mode="on", float_mode="decimal")
     except ValueError:
         return None
 

@@ -89,22 +89,22 @@ def _currency(value: object) -> str:
     return code
 
 
-_IDENTIFIER = WithJsonSchema(
-    {"anyOf": [{"type": "string", "pattern": r"\S", "maxLength": IDENTIFIER_LENGTH}, {"type": "integer"}]}
-)
-_OPTIONAL_IDENTIFIER = WithJsonSchema(
-    {"anyOf": [{"type": "string", "maxLength": IDENTIFIER_LENGTH}, {"type": "integer"}, {"type": "null"}]}
-)
+_TEXT = {"type": "string", "maxLength": IDENTIFIER_LENGTH}
+_INTEGER = {"type": "integer"}
+_NULL = {"type": "null"}
+_NOT_BLANK = {**_TEXT, "pattern": r"\S"}
 _DECIMAL_TEXT = {"type": "string", "pattern": rf"^\s*{DECIMAL_PATTERN}\s*$"}
 _AMOUNT = {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": AMOUNT_LIMIT}, _DECIMAL_TEXT]}
 _QUANTITY = {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": QUANTITY_LIMIT}, _DECIMAL_TEXT]}
-_OPTIONAL_AMOUNT = {"anyOf": [_AMOUNT, {"type": "null"}]}
+_OPTIONAL_AMOUNT = {"anyOf": [*_AMOUNT["anyOf"], _NULL]}
 _CURRENCY = {"type": "string", "pattern": r"^\s*[A-Za-z]{3}\s*$"}
 _CLICKS = {"type": ["object", "string", "array", "null"], "additionalProperties": {"type": ["string", "integer"]}}
 
-Identifier = Annotated[str, PlainValidator(_identifier), _IDENTIFIER]
-OptionalIdentifier = Annotated[str | None, PlainValidator(_identifier_or_none), _OPTIONAL_IDENTIFIER]
-SearchLogId = Annotated[str | None, PlainValidator(_search_log_id), _OPTIONAL_IDENTIFIER]
+Identifier = Annotated[str, PlainValidator(_identifier), WithJsonSchema({"anyOf": [_NOT_BLANK, _INTEGER]})]
+OptionalIdentifier = Annotated[
+    str | None, PlainValidator(_identifier_or_none), WithJsonSchema({"anyOf": [_NOT_BLANK, _INTEGER, _NULL]})
+]
+SearchLogId = Annotated[str | None, PlainValidator(_search_log_id), WithJsonSchema({"anyOf": [_TEXT, _INTEGER, _NULL]})]
 Label = Annotated[str | None, PlainValidator(_label), WithJsonSchema({})]
 Amount = Annotated[Decimal, PlainValidator(_amount), WithJsonSchema(_AMOUNT)]
 OptionalAmount = Annotated[Decimal | None, PlainValidator(_amount_or_none), WithJsonSchema(_OPTIONAL_AMOUNT)]
