@@ -102,8 +102,8 @@ def decode_partially(data: bytes) -> object:
 
     A text, integer or name that the end cuts through is left out; objects and lists are closed where they are.
     """
-    # An integer has no closing mark: 12 may be the head of 123. An exponent without digits marks it as unfinished. Digits
-    # after anything else may belong to an escape such as \u0012, where an "e" would be one more of them.
+    # An integer has no closing mark: 12 may be the head of 123. An exponent without digits marks it as unfinished.
+    # Digits after anything else may belong to an escape such as \u0012, and the "e" would be one more digit.
     stem = data.rstrip(b"0123456789")
     unfinished = len(stem) < len(data) and stem[-1:] in _BEFORE_INTEGER
     try:
