@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, ValidationError
+from pydantic_core import ErrorDetails
 
 from consumer.core.body import Unreadable, decode
 from consumer.core.event import NEGATIVE, ORDER_ID, SHOP_ID, UNFIT, OrderPaidEvent, OrderPaidLine
 from consumer.core.identifier import to_identifier
 from consumer.core.money import product
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ _PROBLEMS = {
 _OTHER_PROBLEM = "cannot be read, found {found}"
 
 
-def _detail(error: "ErrorDetails") -> str:
+def _detail(error: ErrorDetails) -> str:
     """Such as "lines[0].quantity: expected a whole number of at least 1, found text"."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
     problem = _PROBLEMS.get(error["type"], _OTHER_PROBLEM)
