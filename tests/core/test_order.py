@@ -391,10 +391,13 @@ def test_the_repr_of_an_order_tells_nothing_of_what_was_bought() -> None:
     assert repr(found.lines[0]) == "Line()"
 
 
+DECIMALS = st.sampled_from(["0", "-0.0", "1.5", "-2", "1e15", "1e-400000", "1e999999999", "NaN", "-Infinity"]).map(
+    Decimal
+)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.decimals() | st.text(max_size=5) | st.floats(),
+    st.none() | st.booleans() | st.integers() | DECIMALS | st.text(max_size=5) | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 NAMES = [*EVENT, "id", "total", "neuroon_clicks"]
 LINES = st.dictionaries(st.sampled_from([*LINE, "sku", "lineTotal", "searchLogId"]), VALUES, max_size=6)
