@@ -82,16 +82,18 @@ class Fault:
 
     def __str__(self) -> str:
         """The text form; `parse_fault` gives the same fault back."""
-        kind, options = self.cut or self.status or self.body or f"delay={self.delay:.9g}s", []
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value == each.default or each.name in ("cut", "status") or value is kind:
-                continue
-            if each.name != "delay":
-                options.append(f"{each.name.replace('_', '-')}={value}")
-            elif self.cut or self.status or self.body:
-                options.append(f"delay={value:.9g}s")
-        return ":".join(filter(None, (str(kind), ",".join(options))))
+        kind = next((name for name in ("cut", "status", "body") if getattr(self, name) is not None), "delay")
+        options = [
+            self._option(each.name)
+            for each in fields(self)
+            if each.name != kind and getattr(self, each.name) != each.default
+        ]
+        head = self._option(kind) if kind == "delay" else str(getattr(self, kind))
+        return f"{head}:{','.join(options)}" if options else head
+
+    def _option(self, name: str) -> str:
+        value = f"{self.delay:.9g}s" if name == "delay" else getattr(self, name)
+        return f"{name.replace('_', '-')}={value}"
 
     def concerns(self, shop: str, order: str) -> bool:
         """Whether a request for this shop and order (ids, "" when not known) is of those that it may hit."""

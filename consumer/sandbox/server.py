@@ -66,7 +66,11 @@ class Sandbox:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         self._runner = runner
-        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+        except OSError:
+            await self.stop()
+            raise
         shown = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if ssl_context else 'http'}://{shown}:{runner.addresses[0][1]}"
 
