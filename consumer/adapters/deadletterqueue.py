@@ -2,20 +2,21 @@
 
 A held letter is delivered and not acknowledged. Should this process die, the broker puts it back by itself, so that a
 look can be killed at any time. Letters are read through consumers with a bounded prefetch ("windows"), three times as
-fast as one basic.get after the other. Two findings on 3.10.8, where 3,000 letters came back in another order, shape
-the giving back:
+fast as by one basic.get after the other. What was found on 3.10.8 shapes the giving back:
 
-- Up to 3.13 the broker puts the messages of one return back in the order of an Erlang map, which is theirs up to 32
-and a
-  hash's above. So they are returned 32 at a time, with a question to the queue in between: without it the broker
-  gathers the returns that wait in its channel and makes one of them.
-- When a channel dies, its consumers' messages come back consumer by consumer, in the order of a map as well. So a
-look has
-  fewer than 32 windows.
+- Returned letters lie before those that were never delivered, but behind others that were returned. So a look always
+  reads to the end: when all have been out, they come back in their old order, and a look at the first ten would put
+  those ten last.
+- The letters of one return come back in the order of an Erlang map, which is theirs up to 32 and a hash's above (3,000
+  returned at once were thoroughly mixed; 4.x keeps the order). So they are returned 32 at a time, and not faster than
+  the queue takes them: else the broker gathers the returns that wait in its channel and makes one of them.
+- When a channel dies, its letters come back consumer by consumer, in the order of a map as well. So a look has fewer
+  than 32 windows.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -30,6 +31,10 @@ from consumer.core.delivery import Delivery, Properties
 from consumer.core.settlement import Queues
 
 RETURN_SIZE = 32
+# The broker begins to gather returns when 32 of them wait in a channel.
+RETURNS_UNDER_WAY = 4
+# How long the queue's count may stand still while letters are returned.
+RETURN_SECONDS = 1.0
 WINDOWS = 24
 SMALLEST_WINDOW, LARGEST_WINDOW = 250, 65_535
 # What may have arrived and not been looked at yet; the size of a window is chosen so that bodies stay below this.
@@ -70,7 +75,7 @@ class Hold:
         self._in_hand: int | None = None
         self._last_kept = 0
         self._unmarked = 0
-        self._marks: list[int] = []  # tags up to which to return, each at most RETURN_SIZE letters after the one before
+        self._marks: list[tuple[int, int]] = []  # tags up to which to return at once, and how many letters that is
         self._read = self._bytes = 0
 
     @property
@@ -111,21 +116,47 @@ class Hold:
         if held.tag == self._in_hand:
             self._in_hand = None
 
+    def hurry(self) -> None:
+        """Give back without reading to the end; the letters that were read come to lie last."""
+        self._ahead = 0
+
     async def give_back(self) -> None:
         """Return everything that is held, and close. On a lost link the broker has done so already."""
         with contextlib.suppress(*LINK_ERRORS):
-            self._keep()
+            while await self.take() is not None:
+                pass
             for window in self._windows:
                 await self._channel.basic_cancel(window, timeout=RPC_TIMEOUT)
             while not self._arrived.empty():
                 self._in_hand = self._arrived.get_nowait().delivery_tag
                 self._keep()
             self._mark()
-            for tag in self._marks:
-                await self._channel.basic_nack(tag, multiple=True, wait=False)
-                await self._ask()
-            await self._channel.basic_nack(0, multiple=True)  # whatever came in between; nothing, ordinarily
+            await self._return()
             await self._channel.close()
+
+    async def _return(self) -> None:
+        """Return up to each mark in turn, and wait until the queue has it: whoever looks next is to see all."""
+        expected = await self._ask()
+        counting = True
+        for tag, count in self._marks:
+            await self._channel.basic_nack(tag, multiple=True, wait=False)
+            expected += count
+            counting = counting and await self._come_to(expected - RETURN_SIZE * RETURNS_UNDER_WAY)
+            if not counting:
+                await self._ask()
+        await self._channel.basic_nack(0, multiple=True)  # what came in between; nothing, ordinarily
+        if counting:
+            await self._come_to(expected)
+
+    async def _come_to(self, ready: int) -> bool:
+        """Wait until so many letters are ready; False if they do not come, since somebody else takes them at once."""
+        seen, deadline = -1, 0.0
+        while (present := await self._ask()) < ready:
+            if present != seen:
+                seen, deadline = present, time.monotonic() + RETURN_SECONDS
+            elif time.monotonic() > deadline:
+                return False
+        return True
 
     def _keep(self) -> None:
         """The letter in hand stays: it takes up room in its window, and is returned in its turn."""
@@ -139,7 +170,7 @@ class Hold:
 
     def _mark(self) -> None:
         if self._unmarked:
-            self._marks.append(self._last_kept)
+            self._marks.append((self._last_kept, self._unmarked))
         self._unmarked = 0
 
     async def _open_window(self) -> None:
@@ -200,6 +231,9 @@ class DeadLetterQueue:
         hold = Hold(channel, self.queues.dead, state)
         try:
             yield hold
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            hold.hurry()  # somebody wants to leave
+            raise
         finally:
             await hold.give_back()
 

@@ -119,7 +119,7 @@ def lasting_headers(delivery: Delivery) -> dict[str, object]:
 
 
 def original_place(delivery: Delivery) -> dict[str, object]:
-    """Where a message that the broker moved was published once, and its own message id, as headers of ours."""
+    """Where a message that never got headers of ours was published once, and its own message id, as such headers."""
     if header.ATTEMPT in delivery.headers:
         return {}
     death = _last_death(delivery.headers)
@@ -129,7 +129,7 @@ def original_place(delivery: Delivery) -> dict[str, object]:
         header.ROUTING_KEY: keys[0] if isinstance(keys, list) and keys else delivery.routing_key,
         header.MESSAGE_ID: delivery.message_id,
     }
-    return {name: header.clip(value) for name, value in told.items() if isinstance(value, str)}
+    return {header.ATTEMPT: 1} | {name: header.clip(value) for name, value in told.items() if isinstance(value, str)}
 
 
 def _our_end(headers: Mapping[str, object]) -> End | None:

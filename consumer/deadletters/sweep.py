@@ -136,6 +136,7 @@ async def _one_pass(desk: Desk, wanted: Counter[str], act: Act, control: Control
                     tally.stopped = f"the broker takes nothing: {error}"
             else:
                 if not taken:
+                    hold.hurry()
                     break
                 refusals = 0
                 await hold.ack(held)

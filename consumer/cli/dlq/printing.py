@@ -8,8 +8,6 @@ from decimal import Decimal
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from consumer.core.delivery import stamp
 from consumer.deadletters.follow import Followed
@@ -30,44 +28,37 @@ def orders(count: int) -> str:
     return f"{count:,} order{'' if count == 1 else 's'}"
 
 
+def plain(text: object) -> str:
+    """The text without what a terminal would obey: ids and details come from strangers."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(text))
+
+
 def print_summary(summary: Summary, changed: Growth | None = None, *, err: bool = False) -> None:
-    """Totals and a table of causes; with `changed`, what has come and gone since the look before."""
-    console = Console(stderr=err, highlight=False, soft_wrap=False)
-    console.print(_totals(summary, changed))
-    if summary.groups:
-        console.print(_causes(summary, changed))
-    if summary.shared:
-        console.print(f"[yellow]{SHARED}[/yellow]")
-
-
-def _totals(summary: Summary, changed: Growth | None) -> Text:
-    text = Text(f"{orders(summary.count)} dead", style="bold")
-    if summary.count:
-        text.append(f", {money(summary.value)}")
-    if summary.oldest is not None and summary.newest is not None:
-        text.append(f", from {stamp(summary.oldest)} to {stamp(summary.newest)}")
-    if changed is not None:
-        text.append(f"  {changed.total:+,} since the last look", style="red" if changed.total > 0 else "green")
-    return text
-
-
-def _causes(summary: Summary, changed: Growth | None) -> Table:
-    table = Table("shop", "reason", "status", "orders", "share", "value", "oldest", "newest", "fingerprint", "example")
-    for group in summary.ranked():
+    """The totals, and two lines for each cause; with `changed`, what has come and gone since the look before."""
+    click.echo(_totals(summary, changed), err=err)
+    ranked = summary.ranked()
+    width = max((len(f"{group.count:,}") for group in ranked), default=0)
+    for group in ranked:
+        cause = group.reason if group.status is None else f"{group.reason} {group.status}"
         change = changed.causes.get((group.shop, group.reason, group.status, group.fingerprint), 0) if changed else 0
-        table.add_row(
-            Text(group.shop or "?"),
-            Text(group.reason),
-            str(group.status or ""),
-            f"{group.count:,}" + (f" ({change:+,})" if change else ""),
-            f"{summary.share(group):.0%}",
-            money(group.value),
-            _moment(group.oldest),
-            _moment(group.newest),
-            group.fingerprint,
-            Text(group.example),
+        head = (
+            f"{group.count:>{width},}  {summary.share(group):>4.0%}  {plain(group.shop or '?')}  {cause}  {money(group.value)}"
         )
-    return table
+        click.echo(click.style(head, bold=True) + (f"  ({change:+,})" if change else ""), err=err)
+        span = f"{_moment(group.oldest)} to {_moment(group.newest)}"
+        click.echo(f"{'':{width}}        {group.fingerprint}  {span}  {plain(group.example)}", err=err)
+    if summary.shared:
+        click.secho(SHARED, fg="yellow", err=True)
+
+
+def _totals(summary: Summary, changed: Growth | None) -> str:
+    text = f"{orders(summary.count)} dead"
+    if summary.count:
+        text += f", {money(summary.value)}, from {_moment(summary.oldest)} to {_moment(summary.newest)}"
+    text = click.style(text, bold=True)
+    if changed is None:
+        return text
+    return text + click.style(f"  {changed.total:+,} since the last look", fg="red" if changed.total > 0 else "green")
 
 
 def print_letter(letter: Letter) -> None:
@@ -75,7 +66,7 @@ def print_letter(letter: Letter) -> None:
     value = "?" if letter.value is None else f"{letter.value:,} {letter.currency}"
     cause = letter.reason if letter.status is None else f"{letter.reason} {letter.status}"
     place = f"{letter.shop or '?'} {letter.order or '?'}"
-    click.echo(f"{_moment(letter.died_at):<24}  {letter.id}  {place}  {cause}  {value}  {letter.detail}")
+    click.echo(plain(f"{_moment(letter.died_at):<24}  {letter.id}  {place}  {cause}  {value}  {letter.detail}"))
 
 
 def print_dossier(found: dict[str, object]) -> None:
@@ -122,20 +113,20 @@ def _moment(moment: float | None) -> str:
 
 def _outline(name: str, value: object, indent: str) -> None:
     if isinstance(value, dict) and value:
-        click.echo(f"{indent}{click.style(name, bold=True)}:")
+        click.echo(f"{indent}{click.style(plain(name), bold=True)}:")
         for inner, each in value.items():
             _outline(str(inner), each, f"{indent}  ")
     elif isinstance(value, list) and value:
-        click.echo(f"{indent}{click.style(name, bold=True)}:")
+        click.echo(f"{indent}{click.style(plain(name), bold=True)}:")
         for each in value:
             _item(each, f"{indent}  ")
     elif value is not None:
-        click.echo(f"{indent}{name}: {value}")
+        click.echo(f"{indent}{plain(name)}: {plain(value)}")
 
 
 def _item(value: object, indent: str) -> None:
     if isinstance(value, dict):
         told = ", ".join(f"{name} {each}" for name, each in value.items() if each is not None)
-        click.echo(f"{indent}- {told}")
+        click.echo(f"{indent}- {plain(told)}")
     else:
-        click.echo(f"{indent}- {value}")
+        click.echo(f"{indent}- {plain(value)}")

@@ -1,0 +1,199 @@
+"""Looking at dead letters on a real broker: it costs nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
+from consumer.adapters.link import connect, short_channel
+from consumer.adapters.topology import declare
+from consumer.app import wanted_topology
+from consumer.core import delivery as header
+from consumer.core.delivery import Delivery
+from consumer.core.settlement import Queues
+from consumer.deadletters import browse
+from consumer.deadletters.browse import Desk, looking
+from consumer.deadletters.filters import Filter
+from consumer.deadletters.sweep import plan
+from consumer.devbroker import PrivateBroker
+from consumer.settings import read_settings
+from tests.conftest import Names
+from tests.support import letters as invented
+from tests.support.eventually import eventually
+from tests.support.program import ROOT, environment
+
+MANY = 3000
+
+
+@asynccontextmanager
+async def a_desk(url: str, names: Names) -> AsyncIterator[Desk]:
+    """A desk at queues as the consumer declares them."""
+    settings = read_settings(environment(url, names))
+    async with await connect(url, "test") as connection:
+        await declare(connection, wanted_topology(settings))
+        yield Desk(DeadLetterQueue(connection, settings.routes.queues), invented.read)
+
+
+async def bury(desk: Desk, *letters: Delivery) -> None:
+    """Put letters into the queue, in order."""
+    publisher = await desk.queue.publisher()
+    for start in range(0, len(letters), 500):
+        part = letters[start : start + 500]
+        await asyncio.gather(
+            *(
+                publisher.publish(each.body, each.headers, each.properties, routing_key=desk.queue.queues.dead)
+                for each in part
+            )
+        )
+    await publisher.close()
+
+
+async def ids(desk: Desk) -> list[str]:
+    """The ids of all letters, in the order in which they lie."""
+    async with looking(desk, Filter()) as look:
+        return [letter.id async for _, letter in look]
+
+
+def many() -> list[Delivery]:
+    small = invented.letter("ORD-0", b"{}")
+    return [replace(small, headers=invented.dead_headers(f"ORD-{n:04}")) for n in range(MANY)]
+
+
+async def test_looking_changes_nothing(broker: PrivateBroker, names: Names) -> None:
+    """3,000 letters lie in the same order after a whole look, and after ones that need only the first of them."""
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, *many())
+        expected = [f"letter-ORD-{n:04}" for n in range(MANY)]
+        assert await ids(desk) == expected
+        assert await browse.find(desk, "letter-ORD-1234") is not None
+        assert (await plan(desk, Filter(), limit=10)).summary.count == 10
+        assert await ids(desk) == expected
+        assert (await desk.queue.state(desk.queue.queues.dead)).messages == MANY
+
+
+async def test_two_hundred_looks_use_a_letter_up_not(own_broker: PrivateBroker, names: Names) -> None:
+    """A look counts as a delivery on most versions, and still the letter is there."""
+    async with a_desk(own_broker.url, names) as desk:
+        await bury(desk, invented.letter("ORD-1"))
+        for _ in range(200):
+            summary = await browse.summarise(desk, Filter())
+            assert summary.count == 1
+        found = await browse.find(desk, "letter-ORD-1")
+        assert found is not None
+        assert found[0].delivery.body == invented.letter("ORD-1").body
+
+
+HOLDING = """
+import asyncio, sys
+from consumer.adapters.deadletterqueue import DeadLetterQueue
+from consumer.adapters.link import connect
+from consumer.core.settlement import Queues
+
+async def main():
+    connection = await connect(sys.argv[1], "held")
+    async with DeadLetterQueue(connection, Queues(sys.argv[2])).hold() as hold:
+        while await hold.take() is not None:
+            pass
+        print("held", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def holder(url: str, names: Names) -> asyncio.subprocess.Process:
+    """Another operator's process, which holds all letters until it is killed."""
+    command = (sys.executable, "-c", HOLDING, url, names.queue)
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"held\n"
+    return process
+
+
+async def test_a_look_that_is_killed_leaves_all_in_place(broker: PrivateBroker, names: Names) -> None:
+    """kill -9 in the middle of a look: every letter is back, in order."""
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, *many())
+        process = await holder(broker.url, names)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+        async def all_back() -> bool:
+            return (await desk.queue.state(desk.queue.queues.dead)).messages == MANY
+
+        await eventually(all_back, timeout=20)
+        assert await ids(desk) == [f"letter-ORD-{n:04}" for n in range(MANY)]
+
+
+async def test_what_somebody_else_holds_is_not_seen_and_said_so(broker: PrivateBroker, names: Names) -> None:
+    """A second look neither hangs nor claims that nothing is there."""
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, invented.letter("ORD-1"), invented.letter("ORD-2"))
+        process = await holder(broker.url, names)
+        seen = await browse.summarise(desk, Filter())
+        assert (seen.count, seen.shared) == (0, True)
+        process.kill()
+        await process.wait()
+
+        async def all_seen() -> bool:
+            seen = await browse.summarise(desk, Filter())
+            return (seen.count, seen.shared) == (2, False)
+
+        await eventually(all_seen, timeout=20)
+
+
+async def test_looks_at_the_same_time_lose_nothing(broker: PrivateBroker, names: Names) -> None:
+    """Three operators look at once, again and again; afterwards every letter is there once."""
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, *many()[:600])
+
+        async def operator() -> None:
+            async with await connect(broker.url, "operator") as connection:
+                theirs = Desk(DeadLetterQueue(connection, desk.queue.queues), desk.read)
+                for _ in range(2):
+                    await browse.summarise(theirs, Filter())
+
+        await asyncio.gather(*(operator() for _ in range(3)))
+        assert sorted(await ids(desk)) == [f"letter-ORD-{n:04}" for n in range(600)]
+
+
+async def test_what_the_broker_moved_by_itself_is_listed_as_crashed(broker: PrivateBroker, names: Names) -> None:
+    """A message returned more often than the delivery limit allows is a letter with a stable id, order and origin."""
+    async with a_desk(broker.url, names) as desk:
+        publisher = await desk.queue.publisher()
+        original = invented.letter("ORD-1")
+        main = desk.queue.queues.main
+        await publisher.publish(original.body, {"tenant": "x"}, original.properties, routing_key=main)
+        async with await connect(broker.url, "crashing") as connection, short_channel(connection) as channel:
+            while (got := await channel.basic_get(main, timeout=10)).delivery_tag:
+                await channel.basic_reject(got.delivery_tag, requeue=True)
+        found = [await browse.find(desk, identity) for identity in await ids(desk)]
+        assert [each[1].reason for each in found if each] == ["crashed"]
+        assert found[0] is not None
+        assert (found[0][1].order, found[0][1].died_at is not None) == ("ORD-1", True)
+        assert found[0][0].delivery.body == original.body
+
+
+async def test_newest_first_and_limited(broker: PrivateBroker, names: Names) -> None:
+    """The last to die come first, whatever order they lie in."""
+    died = ["2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, *(invented.letter(f"ORD-{n}", None, **{header.DIED_AT: at}) for n, at in enumerate(died)))
+        assert [letter.order for letter in await browse.newest(desk, Filter(), 2)] == ["ORD-0", "ORD-2"]
+        assert len(await browse.newest(desk, Filter(), None)) == 3
+
+
+async def test_a_queue_that_is_not_there_is_named(broker: PrivateBroker) -> None:
+    """Nothing is declared by looking, and the name that was looked for is told."""
+    async with await connect(broker.url, "test") as connection:
+        desk = Desk(DeadLetterQueue(connection, Queues("no-such-queue")), invented.read)
+        with pytest.raises(NoQueueError, match=r"no-such-queue\.dlq"):
+            await browse.summarise(desk, Filter())
