@@ -1,6 +1,6 @@
 """The whole story on one machine: a broker, a local Neuroon, events, the consumer, a failure, a dead letter, a replay.
 
-Everything is done with the commands that an operator would type; they are shown, and so is every log line of the consumer.
+Everything is done with the commands that an operator would type; they are shown, and so is the consumer's log.
 """
 
 import asyncio

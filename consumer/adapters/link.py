@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from yarl import URL
 
-# A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 s with 10, three minutes with 60.
+# A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 with 10, three minutes with 60.
 HEARTBEAT_SECONDS = 10
 CONNECT_TIMEOUT = 15.0
 RPC_TIMEOUT = 20.0

@@ -1,8 +1,8 @@
 """Consuming from RabbitMQ: every delivery is handed to a handler and settled as the handler says, exactly once.
 
 The only place that acknowledges. What is to go to another queue is published, confirmed by the broker, and only then
-acknowledged; without a confirm the message goes back to its queue, after a pause. A lost link is opened anew, whole, for
-as long as it takes.
+acknowledged; without a confirm the message goes back to its queue, after a pause. A lost link is opened anew, whole,
+for as long as it takes.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Rabbit:
             await self._until_lost(session)
 
     async def drain(self, grace: float) -> Drained:
-        """Take no more deliveries, give those in flight `grace` seconds to end, return the rest to the queue untried."""
+        """Take no more deliveries, give those in flight `grace` seconds to end, give the rest back untried."""
         self._stopping.set()
         if self._session is not None:
             await self._session.stop_consuming()

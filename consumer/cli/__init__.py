@@ -8,6 +8,8 @@ import click
 from consumer import __version__
 from consumer.cli.check import check
 from consumer.cli.convert import convert
+from consumer.cli.demo import demo
+from consumer.cli.dlq import dlq
 from consumer.cli.publish import publish
 from consumer.cli.run import run
 from consumer.cli.sandbox import sandbox
@@ -22,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (run, check, convert, publish, sandbox):
+for command in (run, demo, check, convert, publish, sandbox, dlq):
     main.add_command(command)

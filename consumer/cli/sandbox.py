@@ -18,19 +18,17 @@ from consumer.settings import SettingsError, ShopsFileError, read_settings
 @click.option("--conflict", is_flag=True, help="Answer 409 instead of 200 to an order that was recorded before.")
 @click.option("--no-bodies", is_flag=True, help="Keep no bodies, for very many orders.")
 @click.option("--seed", default=0, show_default=True, help="Makes the chance of faults repeatable.")
-def sandbox(  # noqa: PLR0913 - one for each option
+def sandbox(  # noqa: PLR0913, PLR0917 - one for each option; click passes them by name
     host: str, port: int, faults: tuple[str, ...], shops: tuple[str, ...], conflict: bool, no_bodies: bool, seed: int
 ) -> None:
     """Serve a local Neuroon that validates, deduplicates, shows what it received, and fails on request.
 
-    It knows the shops given by --shop; without any, those of the settings; without those, one of its own, whose variables it
-    prints. What it received is at /sandbox/orders and /sandbox/stats.
+    It knows the shops given by --shop; without any, those of the settings; without those, one of its own, whose
+    variables it prints. What it received is at /sandbox/orders and /sandbox/stats.
     """
     try:
         known = [_parse_shop(text) for text in shops] or _configured_shops()
-        neuroon = Sandbox(
-            known, faults, conflict_status=409 if conflict else 200, keep_bodies=not no_bodies, seed=seed
-        )
+        neuroon = Sandbox(known, faults, conflict_status=409 if conflict else 200, keep_bodies=not no_bodies, seed=seed)
     except FaultError as error:
         raise click.BadParameter(str(error), param_hint="--fail") from error
     try:

@@ -188,9 +188,7 @@ async def test_what_outlasts_the_grace_goes_back_untried(broker: PrivateBroker, 
 async def test_a_second_signal_leaves_at_once(broker: PrivateBroker, names: Names) -> None:
     """The operator insists: no more waiting for a slow POST; the message stays in the queue."""
     async with Sandbox(faults=["delay=4s"]) as sandbox, desk(broker.url, names) as at_broker:
-        environ = environment(
-            broker.url, names, sandbox, CONSUMER_REQUEST_TIMEOUT="20s", CONSUMER_SHUTDOWN_GRACE="30s"
-        )
+        environ = environment(broker.url, names, sandbox, CONSUMER_REQUEST_TIMEOUT="20s", CONSUMER_SHUTDOWN_GRACE="30s")
         async with Consumer(environ) as consumer:
             await at_broker.publish(order("ORD-1"))
             await eventually(lambda: sandbox.book.orders)

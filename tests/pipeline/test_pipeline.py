@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -31,6 +32,7 @@ from consumer.core.outcome import (
 from consumer.core.settlement import Ack, Move, Queues, Routes
 from consumer.core.shop import Shop, Shops
 from consumer.pipeline import Handled, Pipeline, Surroundings
+from tests.support.eventually import eventually
 
 SHOP = Shop("shop_a", SecretStr("sk_a"), "http://neuroon.test", aliases=("a.example",))
 LADDER = Ladder((Rung("5s", 5.0), Rung("30s", 30.0)), hold=Rung("1m", 60.0), max_hold=3600.0)
@@ -41,18 +43,19 @@ NOW = 1_800_000_000.0
 class Neuroon:
     """Answers each POST with the next reply, the last one for ever."""
 
-    replies: list[Reply]
+    replies: Sequence[Reply]
     posted: list[Conversion] = field(default_factory=list)
     busy: int = 0
     busiest: int = 0
+    hangs: bool = False
 
     async def post(self, conversion: Conversion, shop: Shop) -> Reply:
         self.posted.append(conversion)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
-        await asyncio.sleep(0)
+        await asyncio.sleep(3600 if self.hangs else 0)
         self.busy -= 1
-        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return self.replies[min(len(self.posted), len(self.replies)) - 1]
 
 
 @dataclass
@@ -310,10 +313,11 @@ async def test_cancelling_leaves_the_order_untried() -> None:
     """CancelledError passes, and another delivery of the order is not locked out."""
     world = World(Neuroon([Accepted(200)]))
     pipeline = world.pipeline()
+    world.neuroon.hangs = True
     task = asyncio.create_task(pipeline.handle(fresh()))
-    while not world.neuroon.posted:
-        await asyncio.sleep(0)
+    await eventually(lambda: world.neuroon.posted)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
+    world.neuroon.hangs = False
     assert outcome(await pipeline.handle(fresh())) == Delivered(200)
