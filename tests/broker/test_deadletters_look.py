@@ -5,60 +5,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import connect, short_channel
-from consumer.adapters.topology import declare
-from consumer.app import wanted_topology
 from consumer.core import delivery as header
 from consumer.core.delivery import Delivery
 from consumer.core.settlement import Queues
 from consumer.deadletters import browse
-from consumer.deadletters.browse import Desk, looking
+from consumer.deadletters.browse import Desk
 from consumer.deadletters.filters import Filter
 from consumer.deadletters.sweep import plan
 from consumer.devbroker import PrivateBroker
-from consumer.settings import read_settings
 from tests.conftest import Names
 from tests.support import letters as invented
+from tests.support.dead_letter_desk import a_desk, bury, ids
 from tests.support.eventually import eventually
-from tests.support.program import ROOT, environment
+from tests.support.program import ROOT
 
 MANY = 3000
-
-
-@asynccontextmanager
-async def a_desk(url: str, names: Names) -> AsyncIterator[Desk]:
-    """A desk at queues as the consumer declares them."""
-    settings = read_settings(environment(url, names))
-    async with await connect(url, "test") as connection:
-        await declare(connection, wanted_topology(settings))
-        yield Desk(DeadLetterQueue(connection, settings.routes.queues), invented.read)
-
-
-async def bury(desk: Desk, *letters: Delivery) -> None:
-    """Put letters into the queue, in order."""
-    publisher = await desk.queue.publisher()
-    for start in range(0, len(letters), 500):
-        part = letters[start : start + 500]
-        await asyncio.gather(
-            *(
-                publisher.publish(each.body, each.headers, each.properties, routing_key=desk.queue.queues.dead)
-                for each in part
-            )
-        )
-    await publisher.close()
-
-
-async def ids(desk: Desk) -> list[str]:
-    """The ids of all letters, in the order in which they lie."""
-    async with looking(desk, Filter()) as look:
-        return [letter.id async for _, letter in look]
 
 
 def many() -> list[Delivery]:

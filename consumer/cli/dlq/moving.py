@@ -141,7 +141,8 @@ def _import(
             record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
             return record.operation
 
-    return tally, at_desk(settings, work)
+    operation = at_desk(settings, work)  # sets the tally
+    return tally, operation
 
 
 @contextmanager

@@ -41,9 +41,8 @@ def print_summary(summary: Summary, changed: Growth | None = None, *, err: bool 
     for group in ranked:
         cause = group.reason if group.status is None else f"{group.reason} {group.status}"
         change = changed.causes.get((group.shop, group.reason, group.status, group.fingerprint), 0) if changed else 0
-        head = (
-            f"{group.count:>{width},}  {summary.share(group):>4.0%}  {plain(group.shop or '?')}  {cause}  {money(group.value)}"
-        )
+        whose = f"{plain(group.shop or '?')}  {cause}  {money(group.value)}"
+        head = f"{group.count:>{width},}  {summary.share(group):>4.0%}  {whose}"
         click.echo(click.style(head, bold=True) + (f"  ({change:+,})" if change else ""), err=err)
         span = f"{_moment(group.oldest)} to {_moment(group.newest)}"
         click.echo(f"{'':{width}}        {group.fingerprint}  {span}  {plain(group.example)}", err=err)
