@@ -16,6 +16,7 @@ from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
 from consumer.adapters.topology import Topology, topology
+from consumer.admission import Admission, Limits
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.order import parse
@@ -52,6 +53,10 @@ class MeasuredNeuroon:
     neuroon: Neuroon
     telemetry: Telemetry
 
+    async def probe(self, shop: Shop) -> Reply:
+        """See `Neuroon.probe`."""
+        return await self.neuroon.probe(shop)
+
     async def post(self, conversion: Conversion, shop: Shop) -> Reply:
         """See `Neuroon.post`."""
         started = time.perf_counter()
@@ -73,9 +78,17 @@ class App:
             known_conflicts=settings.neuroon_conflict == "known",
         )
         self.ledger = open_ledger(settings.ledger_url.get_secret_value())
+        self.admission = Admission(
+            MeasuredNeuroon(self.neuroon, self.telemetry),
+            time.time,
+            Limits(
+                settings.consumer_concurrency, settings.consumer_request_timeout, settings.consumer_hold_delay.seconds
+            ),
+        )
+        self.admission.changed = self._admission_changed
         self.pipeline = Pipeline(
             read=_read,
-            neuroon=MeasuredNeuroon(self.neuroon, self.telemetry),
+            courier=self.admission,
             ledger=self.ledger,
             routes=settings.routes,
             world=Surroundings(clock=time.time, draw=random.random, shops=lambda: shops.shops),
@@ -94,6 +107,7 @@ class App:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
+            stack.push_async_callback(self.admission.close)
             if self.settings.consumer_http_addr is not None:
                 web = Web(self.telemetry.registry, live=self._live, ready=self._ready)
                 port = await web.start(*self.settings.consumer_http_addr)
@@ -124,6 +138,9 @@ class App:
                 self.telemetry.settled(report.outcome, report.subject, report.journey, report.at, report.milliseconds)
 
         return handled.settlement, settled
+
+    def _admission_changed(self) -> None:
+        self.rabbit.want(self.admission.prefetch({shop.api_url for shop in self.shops.shops.shops}))
 
     async def _watch_shops(self) -> None:
         while True:

@@ -5,7 +5,7 @@ parse             -> Malformed, Refund: Dead
 shop              -> none: Dead, to be replayed once it is configured
 attribute         -> nothing came from a search: Unattributed
 delivered before? -> Duplicate
-post, judge       -> Delivered, Duplicate, Retry, Dead
+deliver           -> Delivered, Duplicate, Retry, Dead; back to the queue untried while the API is down
 escalate          -> the wait of a Retry, or Dead past the last rung
 settle            -> the queue that this end leads to
 """
@@ -28,14 +28,13 @@ from consumer.core.outcome import (
     DeadReason,
     Duplicate,
     Outcome,
-    Reply,
     Retry,
     RetryReason,
     Unattributed,
+    Untried,
     escalate,
-    judge,
 )
-from consumer.core.settlement import Routes, Settlement, Subject
+from consumer.core.settlement import Return, Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
 
 log = structlog.get_logger(__name__)
@@ -43,11 +42,11 @@ log = structlog.get_logger(__name__)
 Reading = OrderPaid | Malformed | Refund
 
 
-class Poster(Protocol):
-    """Sends a conversion; every answer and every failure is a Reply."""
+class Courier(Protocol):
+    """Brings conversions to Neuroon, or knows that it would be in vain."""
 
-    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
-        """Send `conversion` for `shop`."""
+    async def deliver(self, conversion: Conversion, shop: Shop, attempt: int) -> Outcome | Untried:
+        """How try number `attempt` ended; `Untried` when it was not made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Pipeline:
     """`handle` every message. `read` makes an order of a message's body and headers."""
 
     read: Callable[[Delivery], Reading]
-    neuroon: Poster
+    courier: Courier
     ledger: Ledger
     routes: Routes
     world: Surroundings
@@ -107,7 +106,10 @@ class Pipeline:
         subject, step = self._prepare(delivery, journey)
         if isinstance(step, Posting):
             async with self._alone_with(step):
-                report = await self._conclude(subject, journey, await self._post(step, journey), started)
+                outcome = await self._deliver(step, journey)
+                if isinstance(outcome, Untried):
+                    return Handled(Return(), None)
+                report = await self._conclude(subject, journey, outcome, started)
         else:
             report = await self._conclude(subject, journey, step, started)
         return Handled(self._settlement(delivery, report), report)
@@ -133,12 +135,12 @@ class Pipeline:
             return subject, _bug(error, subject, journey)
         return subject, conversion if isinstance(conversion, Unattributed) else Posting(shop, conversion)
 
-    async def _post(self, posting: Posting, journey: Journey) -> Outcome:
+    async def _deliver(self, posting: Posting, journey: Journey) -> Outcome | Untried:
         shop, conversion = posting.shop, posting.conversion
         try:
             if await self.ledger.delivered_before(shop.id, conversion.order_id):
                 return Duplicate()
-            return judge(await self.neuroon.post(conversion, shop), journey.attempt)
+            return await self.courier.deliver(conversion, shop, journey.attempt)
         except Exception as error:  # noqa: BLE001 - see _bug
             return _bug(error, Subject(shop.id, conversion.order_id), journey)
 

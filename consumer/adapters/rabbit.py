@@ -18,7 +18,7 @@ from consumer.adapters.publisher import PublishFailedError
 from consumer.adapters.session import Session
 from consumer.adapters.topology import Topology, TopologyError
 from consumer.core.delivery import Delivery
-from consumer.core.settlement import Ack, Move, Settlement
+from consumer.core.settlement import Ack, Move, Return, Settlement
 
 # Gives the settlement of a delivery, and what to call once that has been carried out.
 Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
@@ -26,6 +26,8 @@ Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 15.0
 OPEN_TIMEOUT = 60.0
+# How often it is looked whether the broker has raised an alarm, which it tells the publishing connection.
+ALARM_SECONDS = 1.0
 # A publish under way ends with its confirm or after publisher.CONFIRM_TIMEOUT; this is a little more.
 SETTLE_TIMEOUT = 20.0
 
@@ -46,6 +48,7 @@ class Rabbit:
     def __init__(self, url: str, wanted: Topology, *, prefetch: int, create: bool, handler: Handler) -> None:
         self._url, self._wanted = url, wanted
         self._prefetch, self._create, self._handler = prefetch, create, handler
+        self._changed = asyncio.Event()
         self._session: Session | None = None
         self._handling: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
@@ -53,9 +56,29 @@ class Rabbit:
         self._failed_publishes = 0
 
     @property
+    def linked(self) -> bool:
+        """Whether the link to the broker stands."""
+        return self._session is not None and not self._session.lost.done() and not self._stopping.is_set()
+
+    @property
     def consuming(self) -> bool:
         """Whether the broker has confirmed our consumer, and nothing has ended it since."""
-        return self._session is not None and not self._session.lost.done() and not self._stopping.is_set()
+        return self._session is not None and self.linked and self._session.prefetch > 0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no publishes now, because of an alarm."""
+        return self._session is not None and self._session.blocked
+
+    @property
+    def waiting(self) -> int:
+        """Messages ready in the main queue, when that was last looked at."""
+        return self._session.messages if self._session is not None else 0
+
+    def want(self, prefetch: int) -> None:
+        """Take at most so many deliveries at a time from now on; 0 pauses the consumption."""
+        self._prefetch = prefetch
+        self._changed.set()
 
     @property
     def in_flight(self) -> int:
@@ -77,7 +100,7 @@ class Rabbit:
                 log.warning("broker not usable", why=_reason(error), retry_in_seconds=round(pause, 1))
                 await self._sleep(pause)
                 continue
-            log.info("consuming", queue=self._wanted.main.name, prefetch=self._prefetch, again=consumed_before)
+            log.info("consuming", queue=self._wanted.main.name, prefetch=session.prefetch, again=consumed_before)
             consumed_before, failures = True, 0
             await self._until_lost(session)
 
@@ -113,13 +136,35 @@ class Rabbit:
     async def _until_lost(self, session: Session) -> None:
         self._session = session
         stopping = asyncio.ensure_future(self._stopping.wait())
-        ends: list[asyncio.Future[Any]] = [session.lost, stopping]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        while not (session.lost.done() or stopping.done()):
+            changed = asyncio.ensure_future(self._changed.wait())
+            ends: list[asyncio.Future[Any]] = [session.lost, stopping, changed]
+            await asyncio.wait(ends, timeout=ALARM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            self._changed.clear()
+            if not (session.lost.done() or stopping.done()):
+                await self._adjust(session)
         stopping.cancel()
         if self._stopping.is_set():
             return  # drain() still needs the session, and close() closes it
         log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
         await session.close()
+
+    async def _adjust(self, session: Session) -> None:
+        """Bring the consumer in line with what is wanted, and with an alarm at the broker."""
+        was_blocked, blocked = session.blocked, await session.look_for_alarm()
+        if blocked != was_blocked:
+            tell = log.warning if blocked else log.info
+            tell("broker takes no publishes, consumption pauses" if blocked else "broker takes publishes again")
+        prefetch = 0 if blocked else self._prefetch
+        if prefetch == session.prefetch:
+            return
+        try:
+            await session.consume(prefetch)
+        except LINK_ERRORS as error:
+            session.lose(describe(error))
+            return
+        log.info("consuming" if prefetch else "paused", queue=self._wanted.main.name, prefetch=prefetch, again=True)
 
     def _receive(self, session: Session, tag: int, delivery: Delivery) -> None:
         task = asyncio.create_task(self._work(session, tag, delivery))
@@ -161,6 +206,8 @@ class Rabbit:
         match settlement:
             case Ack():
                 session.acks.ack(tag)
+            case Return():
+                await _quietly(session.acks.give_back(tag))
             case Move(queue, body, headers, properties):
                 try:
                     await session.publisher.publish(body, headers, properties, routing_key=queue)

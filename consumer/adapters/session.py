@@ -76,6 +76,10 @@ class Session:
         self._consuming, self._publishing, self._queue = consuming, publishing, queue
         self._channel: AbstractChannel
         self._tag: str | None = None
+        self._on_delivery: OnDelivery
+        self.prefetch = 0
+        self.blocked = False
+        self.messages = 0  # ready in the queue, when it was last looked at
         self._watch: asyncio.Task[None] | None = None
         self.acks: Acks
         self.publisher: Publisher
@@ -105,6 +109,7 @@ class Session:
         return session
 
     async def _start(self, prefetch: int, on_delivery: OnDelivery) -> None:
+        self._on_delivery = on_delivery
         self.publisher = await Publisher.open(self._publishing)
         self._channel = await open_channel(self._consuming)
         self.acks = Acks(self._channel)
@@ -115,16 +120,37 @@ class Session:
             lambda done: self.lose(_why("publishing channel closed", _error(done)))
         )
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lose("consumer cancelled by the broker"))
-        await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
-
-        async def receive(message: DeliveredMessage) -> None:
-            tag = message.delivery_tag or 0
-            self.acks.delivered(tag)
-            on_delivery(self, tag, _delivery(message))
-
-        confirmed = await self._channel.basic_consume(self._queue, receive, timeout=RPC_TIMEOUT)
-        self._tag = confirmed.consumer_tag
+        await self.consume(prefetch)
         self._watch = asyncio.create_task(self._ask_after_consumer())
+
+    async def consume(self, prefetch: int) -> None:
+        """Consume with this prefetch instead of the present one; 0 takes nothing. Raises one of LINK_ERRORS.
+
+        Always by a new consumer: quorum queues know a prefetch of a consumer only, and it cannot be changed.
+        """
+        if self._tag is not None:
+            tag, self._tag, self.prefetch = self._tag, None, 0
+            await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
+        if prefetch:
+            await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
+            confirmed = await self._channel.basic_consume(self._queue, self._receive, timeout=RPC_TIMEOUT)
+            self._tag, self.prefetch = confirmed.consumer_tag, prefetch
+
+    async def _receive(self, message: DeliveredMessage) -> None:
+        tag = message.delivery_tag or 0
+        self.acks.delivered(tag)
+        self._on_delivery(self, tag, _delivery(message))
+
+    async def look_for_alarm(self) -> bool:
+        """Whether the broker reads no publishes, as it has told us (connection.blocked)."""
+        transport = self._publishing.transport
+        if transport is None:
+            return self.blocked
+        ready = asyncio.ensure_future(transport.connection.ready())
+        await asyncio.wait({ready}, timeout=0.01)
+        self.blocked = not ready.done()
+        ready.cancel()
+        return self.blocked
 
     def lose(self, why: str) -> None:
         """Declare the session lost, once."""
@@ -135,9 +161,9 @@ class Session:
         """Ask the broker for no further deliveries; what was delivered can still be settled."""
         if self._watch is not None:
             self._watch.cancel()
-        if self._tag is not None and not self.lost.done():
+        if not self.lost.done():
             try:
-                await self._channel.basic_cancel(self._tag, timeout=RPC_TIMEOUT)
+                await self.consume(0)
             except LINK_ERRORS as error:
                 self.lose(describe(error))
 
@@ -162,8 +188,12 @@ class Session:
             except LINK_ERRORS as error:
                 self.lose(f"no answer about our consumer: {describe(error)}")
                 return
-            if state is None or state.consumers == 0:
-                self.lose("the queue is gone" if state is None else "the broker does not know our consumer")
+            if state is None:
+                self.lose("the queue is gone")
+            elif self.prefetch and not state.consumers:
+                self.lose("the broker does not know our consumer")
+            else:
+                self.messages = state.messages
 
 
 def _why(what: str, error: BaseException | None) -> str:

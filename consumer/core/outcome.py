@@ -132,6 +132,11 @@ class Dead:
         return fingerprint(self.reason, self.status, self.detail)
 
 
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """No end at all: the order was not posted, and stays in its queue, in its place."""
+
+
 Outcome = Delivered | Duplicate | Unattributed | Retry | Dead
 
 

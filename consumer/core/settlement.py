@@ -15,6 +15,11 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class Return:
+    """Back into its queue, in its place; the broker counts the return, up to its delivery limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """Publish this to `queue`, wait for the broker's confirm, then acknowledge the message that it came from."""
 
@@ -24,7 +29,7 @@ class Move:
     properties: Properties
 
 
-Settlement = Ack | Move
+Settlement = Ack | Return | Move
 
 
 @dataclass(frozen=True, slots=True)

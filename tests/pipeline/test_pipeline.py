@@ -28,6 +28,7 @@ from consumer.core.outcome import (
     Throttled,
     Unattributed,
     Unavailable,
+    judge,
 )
 from consumer.core.settlement import Ack, Move, Queues, Routes
 from consumer.core.shop import Shop, Shops
@@ -49,13 +50,13 @@ class Neuroon:
     busiest: int = 0
     hangs: bool = False
 
-    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
+    async def deliver(self, conversion: Conversion, shop: Shop, attempt: int) -> Outcome:
         self.posted.append(conversion)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         await asyncio.sleep(3600 if self.hangs else 0)
         self.busy -= 1
-        return self.replies[min(len(self.posted), len(self.replies)) - 1]
+        return judge(self.replies[min(len(self.posted), len(self.replies)) - 1], attempt)
 
 
 @dataclass
@@ -70,7 +71,7 @@ class World:
     def pipeline(self) -> Pipeline:
         return Pipeline(
             read=lambda delivery: parse(delivery.body, delivery.properties.content_encoding),
-            neuroon=self.neuroon,
+            courier=self.neuroon,
             ledger=MemoryLedger(),
             routes=Routes(Queues("q"), LADDER),
             world=Surroundings(lambda: self.now, lambda: self.draw, lambda: self.shops, lambda: "letter-1"),

@@ -1,0 +1,293 @@
+"""Who may be posted now: outages, held and throttled shops, and a slow API cost the orders nothing.
+
+Between the pipeline and Neuroon. The states and what leads from one to the next are values in `core/breaker.py` and
+`core/limit.py`; here they are kept, asked, and told to those who pause the consumption or show it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from consumer.core import breaker
+from consumer.core.breaker import Closed, Free, Held, Open, Probing, ShopState, Waiting
+from consumer.core.conversion import Conversion
+from consumer.core.limit import Limit
+from consumer.core.outcome import (
+    Misconfigured,
+    Outcome,
+    Reply,
+    Retry,
+    RetryReason,
+    Throttled,
+    Unavailable,
+    Untried,
+    judge,
+)
+from consumer.core.shop import Shop
+
+# Whether a failure is the API's or this order's alone is decided within this time: others under way fail too, or do not.
+VERDICT_SECONDS = 0.5
+# A probe that takes longer is as good as no answer.
+PROBE_SECONDS = 3.0
+# A POST that takes more than this share of the time it may take tells of an API that is overloaded.
+SLOW_SHARE = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Asking(Protocol):
+    """Neuroon; every answer and every failure is a Reply."""
+
+    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
+        """Send `conversion` for `shop`."""
+
+    async def probe(self, shop: Shop) -> Reply:
+        """Ask without sending an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most `concurrency` orders at a time; seconds for a POST, and between two tries of a held shop."""
+
+    concurrency: int
+    timeout: float
+    hold: float
+
+
+class _Api:
+    """One base URL: its state, its limit, and those who wait for their turn."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.state: breaker.Api = Closed()
+        self.limit = Limit.full(concurrency)
+        self.needed = max(3, min(breaker.FAILING_ORDERS, concurrency))
+        self.under_way = 0
+        self.suspicion: asyncio.Task[None] | None = None
+        self.recovery: asyncio.Task[None] | None = None
+        self.news = asyncio.Event()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+
+    async def enter(self) -> bool:
+        """Wait for a turn; False when the API went down meanwhile."""
+        if isinstance(self.state, Open):
+            return False
+        if self.under_way < int(self.limit.value):
+            self.under_way += 1
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the turn to the next."""
+        self.under_way -= 1
+        self.admit()
+
+    def admit(self) -> None:
+        """Let in as many of those who wait as the limit allows; all of them out when the API is down."""
+        down = isinstance(self.state, Open)
+        while self._waiting and (down or self.under_way < int(self.limit.value)):
+            turn = self._waiting.popleft()
+            if turn.done():
+                continue
+            if not down:
+                self.under_way += 1
+            turn.set_result(not down)
+
+
+class Admission:
+    """Delivers conversions as far as API and shop may be asked. `changed` is called when an API's state changes."""
+
+    def __init__(self, neuroon: Asking, clock: Callable[[], float], limits: Limits) -> None:
+        self._neuroon, self._clock, self._limits = neuroon, clock, limits
+        self._apis: dict[str, _Api] = {}
+        self._shops: dict[str, tuple[Shop, ShopState]] = {}
+        self._closing = False
+        self.changed: Callable[[], None] = lambda: None
+
+    async def deliver(self, conversion: Conversion, shop: Shop, attempt: int) -> Outcome | Untried:
+        """Post, unless that is known to be in vain. `Untried`: the API is down; the order is to stay where it is."""
+        if (wait := self._shop_wait(shop, attempt)) is not None:
+            return wait
+        api = self._api(shop)
+        if not await api.enter():
+            return Untried()
+        begun = self._clock()
+        try:
+            reply = await self._neuroon.post(conversion, shop)
+        finally:
+            api.leave()
+        self._learn(shop, reply)
+        if isinstance(reply, Unavailable):
+            return await self._failed(api, shop, reply, conversion.order_id, attempt, begun)
+        self._answered(api, reply, begun)
+        return judge(reply, attempt)
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        self._closing = True
+        tasks = [task for api in self._apis.values() for task in (api.suspicion, api.recovery) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def prefetch(self, urls: set[str]) -> int:
+        """How many orders may be taken from the broker, if all shops are at `urls`: 0 while a single API is down."""
+        if len(urls) == 1:
+            state = self._apis[url].state if (url := next(iter(urls))) in self._apis else Closed()
+            if isinstance(state, Open):
+                return 0
+            if isinstance(state, Probing):
+                return 1
+        return self._limits.concurrency
+
+    def paused(self) -> list[str]:
+        """The base URLs that are down or being tried again."""
+        return [url for url, api in self._apis.items() if not isinstance(api.state, Closed)]
+
+    def held(self) -> dict[str, Held]:
+        """The shops that are held, by id."""
+        return {shop_id: state for shop_id, (_, state) in self._shops.items() if isinstance(state, Held)}
+
+    def _api(self, shop: Shop) -> _Api:
+        api = self._apis.get(shop.api_url)
+        if api is None:
+            api = self._apis[shop.api_url] = _Api(self._limits.concurrency)
+        return api
+
+    # Shops
+
+    def _shop_wait(self, shop: Shop, attempt: int) -> Retry | None:
+        """The wait of an order whose shop may not be asked now; None when it may."""
+        known, state = self._shops.get(shop.id, (shop, _FREE))
+        if isinstance(state, Free):
+            return None
+        now = self._clock()
+        match state:
+            case Held(status, problem, probe_at):
+                if known is not shop or now >= probe_at:  # another key is worth a try at once
+                    self._shops[shop.id] = (shop, Held(status, problem, now + self._limits.hold))
+                    return None
+                return Retry(RetryReason.HELD, attempt, None, problem, status)
+            case Waiting(until):
+                if now >= until:
+                    del self._shops[shop.id]
+                    return None
+                return Retry(RetryReason.THROTTLED, attempt, until - now, "too many requests", 429)
+
+    def _learn(self, shop: Shop, reply: Reply) -> None:
+        """What an answer says of the shop."""
+        now = self._clock()
+        _, before = self._shops.get(shop.id, (shop, _FREE))
+        match reply:
+            case Misconfigured(status, problem):
+                self._shops[shop.id] = (shop, Held(status, problem, now + self._limits.hold))
+                if not isinstance(before, Held):
+                    log.error("shop held", shop=shop.id, status=status, problem=problem, cure="neuroon-consumer check")
+            case Throttled(_, after) if after:
+                self._shops[shop.id] = (shop, Waiting(now + after))
+                if not isinstance(before, Waiting):
+                    log.warning("shop throttled", shop=shop.id, seconds=round(after, 1))
+            case Throttled() | Unavailable():
+                return
+            case _:
+                if not isinstance(before, Free):
+                    del self._shops[shop.id]
+                    if isinstance(before, Held):
+                        log.info("shop free again", shop=shop.id)
+
+    # The API
+
+    def _answered(self, api: _Api, reply: Reply, begun: float) -> None:
+        now = self._clock()
+        self._become(api, breaker.succeeded(api.state, now))
+        slow = now - begun > self._limits.timeout * SLOW_SHARE
+        if isinstance(reply, Throttled) or slow:
+            api.limit = api.limit.shrunk(begun, now)
+        else:
+            api.limit = api.limit.grown()
+        api.news.set()
+        api.admit()
+
+    async def _failed(
+        self, api: _Api, shop: Shop, reply: Unavailable, order: str, attempt: int, begun: float
+    ) -> Outcome:
+        now = self._clock()
+        api.limit = api.limit.shrunk(begun, now)
+        self._become(api, breaker.failed(api.state, order, now, api.needed), shop)
+        if not isinstance(api.state, Open):
+            await self._suspect(api, shop)
+        free = isinstance(api.state, Open)
+        retry = judge(reply, attempt)
+        if free and isinstance(retry, Retry):
+            return Retry(retry.reason, attempt, retry.after, retry.detail, retry.status)
+        return retry
+
+    async def _suspect(self, api: _Api, shop: Shop) -> None:
+        """Wait until it is known whether the API is down as a whole; all that fail meanwhile wait for one answer."""
+        if api.suspicion is None or api.suspicion.done():
+            api.news.clear()
+            api.suspicion = asyncio.create_task(self._find_out(api, shop))
+        await asyncio.shield(api.suspicion)
+
+    async def _find_out(self, api: _Api, shop: Shop) -> None:
+        if not await self._alive(shop):
+            self._become(api, breaker.opened(api.state, self._clock()), shop)
+            return
+        try:
+            async with asyncio.timeout(VERDICT_SECONDS):
+                await api.news.wait()
+        except TimeoutError:
+            return
+
+    async def _alive(self, shop: Shop) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return not isinstance(await self._neuroon.probe(shop), Unavailable)
+        except TimeoutError:
+            return False
+
+    def _become(self, api: _Api, state: breaker.Api, shop: Shop | None = None) -> None:
+        before, api.state = api.state, state
+        if type(before) is type(state):
+            return
+        api.news.set()
+        match state:
+            case Open(until):
+                log.warning(
+                    "API down, consumption pauses",
+                    url=shop.api_url if shop else "",
+                    again_in_seconds=round(until - self._clock(), 1),
+                )
+                if shop is not None and not self._closing:
+                    api.recovery = asyncio.create_task(self._recover(api, shop))
+            case Probing():
+                log.info("API answers again, trying one order")
+                api.limit = api.limit.restarted()
+            case Closed():
+                log.info("API up")
+        api.admit()
+        self.changed()
+
+    async def _recover(self, api: _Api, shop: Shop) -> None:
+        """Ask now and then whether the API is back, ever more rarely; then let one order try."""
+        while isinstance(api.state, Open):
+            await asyncio.sleep(max(0.0, api.state.until - self._clock()))
+            if not isinstance(api.state, Open):
+                return
+            if await self._alive(shop):
+                self._become(api, Probing(api.state.trips))
+            else:
+                api.state = breaker.opened(api.state, self._clock())
+
+
+_FREE = Free()
