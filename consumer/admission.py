@@ -29,7 +29,7 @@ from consumer.core.outcome import (
 )
 from consumer.core.shop import Shop
 
-# Whether a failure is the API's or this order's alone is decided within this time: others under way fail too, or do not.
+# Within this time it is decided whether a failure is the API's or this order's alone: do others under way fail, too?
 VERDICT_SECONDS = 0.5
 # A probe that takes longer is as good as no answer.
 PROBE_SECONDS = 3.0
