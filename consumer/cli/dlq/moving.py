@@ -57,7 +57,7 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
     async def work(desk: Desk) -> tuple[Tally, str]:
         with audit_to(audit, "export") as record, _output(file) as out:
             record.started(0, filter=wanted.as_dict(), limit=limit, file=str(file))
-            tally = await transfer.export(desk, wanted, limit, lambda line: out.write(f"{line}\n"), record)
+            tally = await transfer.export(desk, wanted, limit, lambda line: out.write(f"{line}\n"))
             record.ended(matched=tally.matched, done=tally.done, failed=0)
             return tally, record.operation
 

@@ -81,7 +81,7 @@ def print_followed(followed: Followed) -> None:
     if followed.left:
         click.echo(f"{orders(followed.left)} in no queue any more: delivered, or nothing had to be sent")
     if followed.waiting:
-        click.echo(f"{orders(followed.waiting)} still on the way")
+        click.echo(f"{orders(followed.waiting)} still on the way, or at an end that nobody has told")
     if followed.dead.count:
         click.echo("dead again:")
         print_summary(followed.dead)
