@@ -36,6 +36,8 @@ class Audit:
     who: str
     clock: Callable[[], float] = time.time
     operation: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # Told of each letter as well, for whoever else remembers what became of orders.
+    on_letter: Callable[[Letter], None] = lambda _: None
 
     def started(self, matched: int, **facts: object) -> None:
         """The operation begins; `facts` are what it was given."""
@@ -44,6 +46,7 @@ class Audit:
     def letter(self, letter: Letter, **facts: object) -> None:
         """This letter is dealt with; called before it leaves the queue."""
         self._line("letter", id=letter.id, orderId=letter.order, shopId=letter.shop, reason=letter.reason, **facts)
+        self.on_letter(letter)
 
     def ended(self, **facts: object) -> None:
         """The operation is over; `facts` say how."""

@@ -13,9 +13,7 @@ from consumer.deadletters.envelope import EnvelopeError, read_envelope, write_en
 from consumer.deadletters.letter import read_letter
 from tests.support.letters import dead_headers, letter, read
 
-moments = st.integers(0, 4 * 10**9).map(
-    lambda each: datetime.fromtimestamp(each, UTC)
-)
+moments = st.integers(0, 4 * 10**9).map(lambda each: datetime.fromtimestamp(each, UTC))
 scalars = st.one_of(
     st.none(),
     st.booleans(),
