@@ -105,7 +105,7 @@ class _Api:
 
 
 class Admission:
-    """Delivers conversions as far as API and shop may be asked. `changed` is called when an API's state changes."""
+    """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does."""
 
     def __init__(self, neuroon: Asking, clock: Callable[[], float], limits: Limits) -> None:
         self._neuroon, self._clock, self._limits = neuroon, clock, limits
@@ -193,6 +193,7 @@ class Admission:
                 self._shops[shop.id] = (shop, Held(status, problem, now + self._limits.hold))
                 if not isinstance(before, Held):
                     log.error("shop held", shop=shop.id, status=status, problem=problem, cure="neuroon-consumer check")
+                    self.changed()
             case Throttled(_, after) if after:
                 self._shops[shop.id] = (shop, Waiting(now + after))
                 if not isinstance(before, Waiting):
@@ -204,6 +205,7 @@ class Admission:
                     del self._shops[shop.id]
                     if isinstance(before, Held):
                         log.info("shop free again", shop=shop.id)
+                        self.changed()
 
     # The API
 

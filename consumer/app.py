@@ -23,10 +23,11 @@ from consumer.core.order import parse
 from consumer.core.outcome import Reply
 from consumer.core.settlement import Settlement
 from consumer.core.shop import Shop
+from consumer.health import Health
 from consumer.pipeline import Pipeline, Reading, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
 from consumer.telemetry import Telemetry
-from consumer.web import Part, Web
+from consumer.web import Web
 
 # How often the shops file and the key files are looked at; a look is one stat per file.
 SHOPS_SECONDS = 1.0
@@ -100,7 +101,9 @@ class App:
             create=settings.consumer_declare,
             handler=self._handle,
         )
+        self.health = Health(self.rabbit, self.admission, _patience(settings))
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
+        self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
@@ -109,7 +112,7 @@ class App:
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
             if self.settings.consumer_http_addr is not None:
-                web = Web(self.telemetry.registry, live=self._live, ready=self._ready)
+                web = Web(self.telemetry.registry, live=self.health.live, ready=self.health.ready)
                 port = await web.start(*self.settings.consumer_http_addr)
                 stack.push_async_callback(web.stop)
                 log.info("probes and metrics", port=port)
@@ -118,6 +121,7 @@ class App:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         watching = asyncio.create_task(self._watch_shops())
+        ticking = asyncio.create_task(self.health.tick())
         consuming = asyncio.create_task(self.rabbit.run())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -126,20 +130,22 @@ class App:
             await consuming  # raises what ended it, if it was not us
             log.info("stopped", finished=drained.finished, returned=drained.returned)
         finally:
-            for task in (watching, consuming, stopping):
+            for task in (watching, ticking, consuming, stopping):
                 task.cancel()
-            await asyncio.gather(watching, consuming, stopping, return_exceptions=True)
+            await asyncio.gather(watching, ticking, consuming, stopping, return_exceptions=True)
 
     async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
         handled = await self.pipeline.handle(delivery)
 
         def settled() -> None:
+            self.health.moved()
             if (report := handled.report) is not None:
                 self.telemetry.settled(report.outcome, report.subject, report.journey, report.at, report.milliseconds)
 
         return handled.settlement, settled
 
     def _admission_changed(self) -> None:
+        self.telemetry.hold(self.admission.held())
         self.rabbit.want(self.admission.prefetch({shop.api_url for shop in self.shops.shops.shops}))
 
     async def _watch_shops(self) -> None:
@@ -151,16 +157,14 @@ class App:
             except ShopsFileError as error:
                 log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
 
-    def _live(self) -> Mapping[str, Part]:
-        return {"loop": Part(True, "turning")}
-
-    def _ready(self) -> Mapping[str, Part]:
-        consuming = self.rabbit.consuming
-        return {"broker": Part(consuming, "consuming" if consuming else "no consumer")}
-
 
 def _read(delivery: Delivery) -> Reading:
     return parse(delivery.body, delivery.properties.content_encoding)
+
+
+def _patience(settings: Settings) -> float:
+    """Seconds after which waiting orders and no movement mean "stuck": beyond what the slowest POSTs can explain."""
+    return max(120.0, 6 * settings.consumer_request_timeout)
 
 
 def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:

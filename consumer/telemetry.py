@@ -7,7 +7,7 @@ from: their text can quote the data that caused them.
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -85,6 +85,11 @@ class Telemetry:
             f"{prefix}_api_request_seconds", "Duration of a POST", buckets=BUCKETS, registry=self.registry
         )
         self.in_flight = Gauge(f"{prefix}_in_flight", "Orders being handled or settled", registry=self.registry)
+        self.api_paused = Gauge(f"{prefix}_api_paused", "1 while an API is down", registry=self.registry)
+        self._shop_held = Gauge(
+            f"{prefix}_shop_held", "1 while a shop's set-up is refused", ("shop",), registry=self.registry
+        )
+        self._held: frozenset[str] = frozenset()
         self._last_settled = Gauge(
             f"{prefix}_last_settled_timestamp_seconds", "When an order was last settled", registry=self.registry
         )
@@ -93,6 +98,15 @@ class Telemetry:
         """Count one POST; `status` None: no answer."""
         self._requests.labels(shop, str(status) if status else "none").inc()
         self._request_seconds.observe(seconds)
+
+    def hold(self, shops: Iterable[str]) -> None:
+        """Show which shops are held now; one that no longer is, shows 0."""
+        held = frozenset(shops)
+        for shop in self._held - held:
+            self._shop_held.labels(shop).set(0)
+        for shop in held - self._held:
+            self._shop_held.labels(shop).set(1)
+        self._held = held
 
     def settled(self, outcome: Outcome, subject: Subject, journey: Journey, at: float, milliseconds: float) -> None:
         """Tell of one settled message; `at` in Unix seconds."""

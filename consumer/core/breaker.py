@@ -83,11 +83,8 @@ def failed(api: Api, order: str, now: float, needed: int) -> Api:
 
 def opened(api: Api, now: float) -> Open:
     """The API is known to be down; the pauses double from trip to trip."""
-    match api:
-        case Closed(trips=trips, closed_at=closed_at):
-            trips = 0 if now - closed_at > WELL_SECONDS else trips
-        case Open(trips=trips) | Probing(trips=trips):
-            pass
+    was_well = isinstance(api, Closed) and now - api.closed_at > WELL_SECONDS
+    trips = 0 if was_well else api.trips
     return Open(now + min(FIRST_PAUSE * 2**trips, LONGEST_PAUSE), min(trips + 1, 16))
 
 
