@@ -11,6 +11,7 @@ settle            -> the queue that this end leads to
 """
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,11 +20,12 @@ from typing import Protocol
 
 import structlog
 
-from consumer.adapters.ledger import Ledger, Record
+from consumer.adapters.ledger import Known, Ledger, Record
 from consumer.core.conversion import Conversion, attribute
-from consumer.core.delivery import Delivery, Journey, read_journey
+from consumer.core.delivery import ATTEMPT, Delivery, Journey, read_journey
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.outcome import (
+    Conflict,
     Dead,
     DeadReason,
     Duplicate,
@@ -80,21 +82,26 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """An order that is ready to be sent."""
+    """An order that is ready to be sent; `digest` is the SHA-256 of its payload."""
 
     shop: Shop
     conversion: Conversion
+    digest: bytes
 
 
 @dataclass
 class Pipeline:
-    """`handle` every message. `read` makes an order of a message's body and headers."""
+    """`handle` every message. `read` makes an order of a message's body and headers.
+
+    `outbox`: the messages are rows of an outbox table, and come from no queue.
+    """
 
     read: Callable[[Delivery], Reading]
     courier: Courier
     ledger: Ledger
     routes: Routes
     world: Surroundings
+    outbox: bool = False
     _under_way: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict, init=False)
 
     async def handle(self, delivery: Delivery) -> Handled:
@@ -109,9 +116,11 @@ class Pipeline:
                 outcome = await self._deliver(step, journey)
                 if isinstance(outcome, Untried):
                     return Handled(Return(), None)
-                report = await self._conclude(subject, journey, outcome, started)
+                report = self._conclude(subject, journey, outcome, started)
+                await self._remember(report, delivery, step.digest)  # before another delivery of it may be posted
         else:
-            report = await self._conclude(subject, journey, step, started)
+            report = self._conclude(subject, journey, step, started)
+            await self._remember(report, delivery, None)
         return Handled(self._settlement(delivery, report), report)
 
     def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Outcome]:
@@ -120,7 +129,8 @@ class Pipeline:
         try:
             order = self.read(delivery)
             shop = self.world.shops().find(order.shop_id)
-            subject = Subject(shop.id if isinstance(shop, Shop) else order.shop_id, order.order_id)
+            event_id = order.event_id if isinstance(order, OrderPaid) else None
+            subject = Subject(shop.id if isinstance(shop, Shop) else order.shop_id, order.order_id, event_id)
             match order:
                 case Malformed(detail):
                     return subject, Dead(DeadReason.MALFORMED, detail)
@@ -131,30 +141,49 @@ class Pipeline:
             if isinstance(shop, str):
                 return subject, Dead(DeadReason.UNKNOWN_SHOP, shop)
             conversion = attribute(order)
+            if isinstance(conversion, Unattributed):
+                return subject, conversion
+            return subject, Posting(shop, conversion, hashlib.sha256(conversion.payload).digest())
         except Exception as error:  # noqa: BLE001 - see _bug
             return subject, _bug(error, subject, journey)
-        return subject, conversion if isinstance(conversion, Unattributed) else Posting(shop, conversion)
 
     async def _deliver(self, posting: Posting, journey: Journey) -> Outcome | Untried:
         shop, conversion = posting.shop, posting.conversion
         try:
-            if await self.ledger.delivered_before(shop.id, conversion.order_id):
-                return Duplicate()
+            known = await self.ledger.delivered_before(shop.id, conversion.order_id)
+            if known is not None:
+                return Duplicate(conflict=_conflict(known, posting.digest))
             return await self.courier.deliver(conversion, shop, journey.attempt)
         except Exception as error:  # noqa: BLE001 - see _bug
             return _bug(error, Subject(shop.id, conversion.order_id), journey)
 
-    async def _conclude(self, subject: Subject, journey: Journey, outcome: Outcome, started: float) -> Report:
-        """Give a retry its wait, and put the end on record; before another delivery of the same order may be posted."""
+    def _conclude(self, subject: Subject, journey: Journey, outcome: Outcome, started: float) -> Report:
+        """Give a retry its wait."""
         now = self.world.clock()
         if isinstance(outcome, Retry):
             waited = 0.0 if journey.waiting_since is None else now - journey.waiting_since
             outcome = escalate(outcome, self.routes.ladder, journey.attempt, waited, self.world.draw())
-        report = Report(outcome, subject, journey, now, (now - started) * 1000)
-        if subject.shop is not None and subject.order is not None:
-            record = Record(subject.shop, subject.order, journey.attempt, outcome, now, report.milliseconds)
-            await self.ledger.record(record)
-        return report
+        return Report(outcome, subject, journey, now, (now - started) * 1000)
+
+    async def _remember(self, report: Report, delivery: Delivery, digest: bytes | None) -> None:
+        """Put the end of a try on record, and wait until it is there: the message is settled only afterwards."""
+        subject = report.subject
+        await self.ledger.record(
+            Record(
+                subject.shop,
+                subject.order,
+                report.journey,
+                report.outcome,
+                report.at,
+                report.milliseconds,
+                digest,
+                event=subject.event or report.journey.message_id,
+                message=delivery.message_id,
+                redelivered=delivery.redelivered,
+                fresh=ATTEMPT not in delivery.headers,
+                outbox=self.outbox,
+            )
+        )
 
     def _settlement(self, delivery: Delivery, report: Report) -> Settlement:
         letter_id = self.world.new_id() if isinstance(report.outcome, Dead) else ""
@@ -174,6 +203,12 @@ class Pipeline:
         finally:
             del self._under_way[key]
             mine.set()
+
+
+def _conflict(known: Known, digest: bytes) -> Conflict | None:
+    if known.digest is None or known.digest == digest:
+        return None
+    return Conflict(known.digest.hex(), digest.hex())
 
 
 def _bug(error: Exception, subject: Subject, journey: Journey) -> Retry:

@@ -93,10 +93,25 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two contents for one order, as SHA-256 in hex: Neuroon has the first, and keeps it."""
+
+    kept: str
+    offered: str
+
+    def __str__(self) -> str:
+        return f"delivered as {self.kept}, now offered as {self.offered}"
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Delivered before; nothing was posted, or Neuroon said that it knew the order."""
+    """Delivered before; nothing was posted, or Neuroon said that it knew the order.
+
+    `conflict`: what was delivered before was something else.
+    """
 
     status: int | None = None
+    conflict: Conflict | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,11 @@ class Queues:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Which order of which shop a message is about, as far as could be read."""
+    """Which order of which shop a message is about, and the event's own id, as far as could be read."""
 
     shop: str | None = None
     order: str | None = None
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,227 @@
-"""A ledger that forgets at the end of the process."""
+"""A ledger that forgets at the end of the process: for tests, and for those who want no file.
 
-from consumer.adapters.ledger import Record
-from consumer.core.outcome import Delivered
+What a further end of a try makes of an order is said here once more, in Python; the conformance suite holds it and the
+SQL of `statements.py` to the same answers.
+"""
 
-# About 20 MB of ids; the oldest are forgotten first.
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from consumer.adapters.ledger import (
+    Condition,
+    Entry,
+    Happening,
+    History,
+    Key,
+    Known,
+    Note,
+    Record,
+    Standing,
+    Tally,
+    Wanted,
+)
+from consumer.adapters.ledger.row import OUTBOX, OrderRow, happening_row, note_row, order_row, read_happening
+
+# About 100 MB; the oldest are forgotten first.
 MAX_ORDERS = 100_000
+
+_FINAL = frozenset({"delivered", "duplicate"})
+_KEPT_ONCE_FINAL = ("outcome", "reason", "status", "attempt", "replays", "milliseconds", "outcome_at", "due_at")
+_FIRST = ("synced_at", "received_at", "event_id", "unattributed_at")
+_LAST = ("last_error", "source")
+_COUNTED = {
+    "delivered": "delivered",
+    "duplicate": "duplicate",
+    "unattributed": "unattributed",
+    "waiting": "waiting",
+    "held": "waiting",
+    "dead": "dead",
+}
+
+Row = dict[str, Any]
 
 
 class MemoryLedger:
-    """The orders delivered last, `limit` of them at most."""
+    """A `Ledger` and a `Store` of the orders seen last, `limit` of them at most."""
 
     def __init__(self, limit: int = MAX_ORDERS) -> None:
         self._limit = limit
-        self._delivered: dict[tuple[str, str], None] = {}
+        self._rows: dict[Key, Row] = {}
+        self._happenings: dict[Key, dict[tuple[Any, ...], Happening]] = {}
 
-    async def delivered_before(self, shop: str, order: str) -> bool:
+    @property
+    def condition(self) -> Condition:
         """See `Ledger`."""
-        return (shop, order) in self._delivered
+        return Condition(True, "in memory, forgotten at the end")
+
+    async def delivered_before(self, shop: str, order: str) -> Known | None:
+        """See `Ledger`."""
+        return (await self.delivered([(shop, order)])).get((shop, order))
 
     async def record(self, record: Record) -> None:
         """See `Ledger`."""
-        if not isinstance(record.outcome, Delivered):
-            return
-        self._delivered[record.shop, record.order] = None
-        if len(self._delivered) > self._limit:
-            del self._delivered[next(iter(self._delivered))]
+        await self.write([record])
+
+    async def note(self, note: Note) -> None:
+        """See `Ledger`."""
+        await self.write([note])
+
+    async def sightings(self, orders: Sequence[Key]) -> Sequence[Standing | None]:
+        """See `Ledger`."""
+        known = await self.standings(orders)
+        return [known.get(key) for key in orders]
+
+    async def open(self) -> None:
+        """See `Store`."""
 
     async def close(self) -> None:
-        """See `Ledger`."""
+        """See `Store`."""
+
+    async def write(self, lines: Sequence[Record | Note]) -> None:
+        """See `Store`."""
+        for line in lines:
+            key = (line.shop or "", line.order or "")
+            before = self._rows.get(key)
+            if isinstance(line, Record):
+                self._rows[key] = _recorded(before, order_row(line)._asdict())
+            else:
+                self._rows[key] = _noted(before, note_row(line)._asdict())
+            self._tell(key, line)
+        while len(self._rows) > self._limit:
+            oldest = next(iter(self._rows))
+            del self._rows[oldest]
+            self._happenings.pop(oldest, None)
+
+    def _tell(self, key: Key, line: Record | Note) -> None:
+        row = happening_row(line)
+        if row is not None:
+            happenings = self._happenings.setdefault(key, {})
+            new = read_happening((row.event, row.first_at, row.last_at, 1, row.attempt, row.replays, row.reason,
+                                  row.status, row.milliseconds, row.due_at, row.detail, row.who))  # fmt: skip
+            old = happenings.get(row[2:8])
+            happenings[row[2:8]] = new if old is None else replace(new, first_at=old.first_at, times=old.times + 1)
+
+    async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
+        """See `Store`."""
+        return {
+            key: Known(row["digest"]) for key in keys if (row := self._rows.get(key)) and row["synced_at"] is not None
+        }
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """See `Store`."""
+        return {key: _entry(key, row).standing for key in keys if (row := self._rows.get(key))}
+
+    async def histories(self, order: str, shop: str | None = None) -> list[History]:
+        """See `Store`."""
+        found = sorted(key for key in self._rows if key[1] == order and shop in {None, key[0]})
+        return [History(_entry(key, self._rows[key]), self._story(key)) for key in found]
+
+    def _story(self, key: Key) -> tuple[Happening, ...]:
+        happenings = self._happenings.get(key, {}).values()
+        return tuple(sorted(happenings, key=lambda each: (each.first_at, each.replays, each.attempt)))
+
+    async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
+        """See `Store`."""
+        found = [_entry(key, row) for key, row in self._rows.items() if key[1] and _matches(wanted, key, row)]
+        return sorted(found, key=lambda each: (-(each.outcome_at or 0.0), each.order))[:limit]
+
+    async def tallies(self) -> list[Tally]:
+        """See `Store`."""
+        sums: dict[Key, Counter[str]] = {}
+        for (shop, _), row in self._rows.items():
+            seen = row["created_at"] if row["received_at"] is None else row["received_at"]
+            day = datetime.fromtimestamp(seen, UTC).date().isoformat()
+            if not any(row[name] for name in ("received", *_COUNTS)):
+                continue
+            counts = sums.setdefault((shop, day), Counter())
+            for name in ("received", *_COUNTS):
+                counts[name] += row[name]
+            if row["source"] == OUTBOX:
+                counts["outbox_waiting"] += row["waiting"]
+                counts["outbox_dead"] += row["dead"]
+        return [Tally(shop, day, **counts) for (shop, day), counts in sorted(sums.items())]
+
+    async def prune(self, before: float, *, dry_run: bool = False) -> int:
+        """See `Store`."""
+        ended = {"delivered", "duplicate", "unattributed", "discarded"}
+        old = [
+            key
+            for key, row in self._rows.items()
+            if key[1]
+            and row["outcome"] in ended
+            and max(row["waiting"], row["dead"]) <= 0
+            and row["outcome_at"] < before
+        ]
+        for key in [] if dry_run else old:
+            del self._rows[key]
+            self._happenings.pop(key, None)
+        return len(old)
+
+
+_COUNTS = ("delivered", "duplicate", "unattributed", "waiting", "dead", "discarded")
+
+
+def _recorded(before: Row | None, new: Row) -> Row:
+    """An order's row after a further end of a try; see `statements.py`."""
+    if before is None:
+        return new | {"discarded": 0}
+    final = before["outcome"] in _FINAL
+    row = dict(before)
+    row["attempts"] = max(before["attempts"], new["attempts"])
+    row |= {name: new[name] for name in _KEPT_ONCE_FINAL if not final}
+    row |= {name: new[name] for name in _FIRST if before[name] is None}
+    row |= {name: new[name] for name in _LAST if new[name] is not None}
+    if new["digest"] is not None and (not final or before["digest"] is None):
+        row["digest"] = new["digest"]
+    trace = new["trace"]
+    again = trace is not None and trace < 0 and before["trace"] in {trace, -1 - trace}
+    row["trace"] = trace
+    if again and new["last_outcome"] == "duplicate" and before["last_outcome"] in _FINAL:
+        return row
+    row["last_outcome"] = new["last_outcome"]
+    row[_COUNTED[new["last_outcome"]]] += 1
+    if again:
+        left = _COUNTED.get(before["last_outcome"])
+        if left is not None:
+            row[left] -= 1
+        return row
+    row["received"] += new["received"]
+    if not new["received"]:
+        row["dead" if before["waiting"] <= 0 and before["dead"] > 0 else "waiting"] -= 1
+    return row
+
+
+def _noted(before: Row | None, new: Row) -> Row:
+    """An order's row after a deed."""
+    if before is None:
+        return dict.fromkeys(OrderRow._fields) | _NOTHING | new
+    row = before | {"due_at": None}
+    if before["outcome"] not in _FINAL:
+        row |= {name: new[name] for name in ("outcome", "outcome_at")}
+    brought_back = int(bool(new["received"]) and before["discarded"] > 0)
+    for name in ("waiting", "dead", "discarded", "received"):
+        row[name] += new[name]
+    row["received"] -= brought_back
+    row["discarded"] -= brought_back
+    return row
+
+
+_NOTHING = dict.fromkeys(("attempts", "attempt", "replays", "received", *_COUNTS), 0)
+
+
+def _entry(key: Key, row: Row) -> Entry:
+    names = [each.name for each in fields(Entry)][2:]
+    return Entry(*key, **{name: row[name] for name in names})
+
+
+def _matches(wanted: Wanted, key: Key, row: Row) -> bool:
+    return (
+        wanted.shop in {None, key[0]}
+        and wanted.state in {None, row["outcome"]}
+        and wanted.reason in {None, row["reason"]}
+        and (wanted.since is None or row["outcome_at"] >= wanted.since)
+        and (wanted.until is None or row["outcome_at"] <= wanted.until)
+    )

@@ -1,0 +1,249 @@
+"""The ledger in PostgreSQL, which any number of consumers may share."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from operator import itemgetter
+from typing import Any
+
+import asyncpg
+
+from consumer.adapters.ledger import (
+    Entry,
+    History,
+    Key,
+    Known,
+    LedgerDownError,
+    LedgerRefusedError,
+    Note,
+    Record,
+    Standing,
+    Tally,
+    Wanted,
+)
+from consumer.adapters.ledger import statements as sql
+from consumer.adapters.ledger.key import readable, storable
+from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow, read_entry, read_happening, tables, waves
+from consumer.adapters.ledger.schema import REMEMBER, migrations
+
+CONNECT_SECONDS = 5.0
+# A batch takes milliseconds; a server that takes longer than this counts as gone.
+STATEMENT_SECONDS = 10.0
+# One connection to read and one to write.
+CONNECTIONS = 2
+PRUNED_AT_A_TIME = 5_000
+# "neuroon" in ASCII: whoever migrates holds this advisory lock.
+MIGRATION_LOCK = 0x6E6575726F6F6E
+
+_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# What is in a row will not do; ValueError is what asyncpg itself finds wrong with a value before it sends it.
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
+
+_TYPES = {str: "text", int: "bigint", float: "double precision", bytes: "bytea"}
+_TIME = "to_timestamp({})::timestamp"
+
+
+def _rows(kind: type[Any]) -> str:
+    """A SELECT that turns one array for each column into rows."""
+    names = kind._fields
+    types = [_column_type(kind, name) for name in names]
+    arrays = ", ".join(f"${number}::{each}[]" for number, each in enumerate(types, 1))
+    columns = ", ".join(_TIME.format(name) if name in {"created_at", "synced_at"} else name for name in names)
+    return f"SELECT {columns} FROM unnest({arrays}) AS new ({', '.join(names)})"
+
+
+def _column_type(kind: type[Any], name: str) -> str:
+    annotation = kind.__annotations__[name]
+    return next(text for each, text in _TYPES.items() if annotation in (each, each | None))
+
+
+_INSERT = {
+    OrderRow: sql.insert_orders(_rows(OrderRow)),
+    NoteRow: sql.insert_notes(_rows(NoteRow)),
+    HappeningRow: sql.insert_happenings(_rows(HappeningRow)),
+}
+
+_KEYS = {OrderRow: itemgetter(0, 1), NoteRow: itemgetter(0, 1), HappeningRow: itemgetter(*range(8))}
+
+
+class PostgresStore:
+    """See `Store`. `url` may carry what libpq knows: sslmode, options and so on."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """See `Store`."""
+        if self._pool is not None:
+            return
+        pool = None
+        try:
+            # A connection that the server or a firewall closed while it was idle is replaced when it is next used.
+            pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=CONNECTIONS,
+                timeout=CONNECT_SECONDS,
+                command_timeout=STATEMENT_SECONDS,
+                max_inactive_connection_lifetime=0,
+                server_settings={"application_name": "neuroon-consumer ledger"},
+            )
+            async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                await migrate(connection)
+        except (*_DOWN, ValueError) as error:
+            if pool is not None:
+                pool.terminate()
+            raise LedgerDownError(_described(error)) from error
+        self._pool = pool
+
+    async def write(self, lines: Sequence[Record | Note]) -> None:
+        """See `Store`."""
+        parts = [wave for rows in tables(lines) for wave in waves(rows, _KEYS[type(rows[0])])]
+        async with self._connection() as connection:
+            if len(parts) == 1:  # a statement is a transaction of its own, and spares two round trips
+                await _insert(connection, parts[0])
+                return
+            async with connection.transaction():
+                for part in parts:
+                    await _insert(connection, part)
+
+    async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
+        """See `Store`."""
+        rows = await self._among(keys, "digest", "t.synced_at IS NOT NULL")
+        return {keys[number - 1]: Known(digest) for number, digest in rows}
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """See `Store`."""
+        rows = await self._among(keys, _COLUMNS, "TRUE")
+        return {keys[number - 1]: read_entry(row).standing for number, *row in rows}
+
+    async def _among(self, keys: Sequence[Key], columns: str, condition: str) -> list[Any]:
+        query = f"""SELECT k.number, {columns}
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (shop, ordered, number)
+JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {condition}"""
+        shops, orders = [storable(shop) for shop, _ in keys], [storable(order) for _, order in keys]
+        async with self._connection() as connection:
+            return list(await connection.fetch(query, shops, orders))
+
+    async def histories(self, order: str, shop: str | None = None) -> list[History]:
+        """See `Store`."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t WHERE order_id = $1 AND ($2::text IS NULL OR shop_id = $2) "
+                "ORDER BY shop_id",
+                storable(order),
+                None if shop is None else storable(shop),
+            )
+            return [History(read_entry(row), await _happenings(connection, row[0], row[1])) for row in rows]
+
+    async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
+        """See `Store`."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"""SELECT {_COLUMNS} FROM {sql.TABLE} AS t
+WHERE ($1::text IS NULL OR shop_id = $1)
+AND ($2::text IS NULL OR outcome = $2) AND ($3::text IS NULL OR reason = $3)
+AND ($4::double precision IS NULL OR outcome_at >= $4) AND ($5::double precision IS NULL OR outcome_at <= $5)
+AND order_id <> '' ORDER BY outcome_at DESC NULLS LAST, order_id LIMIT $6""",
+                None if wanted.shop is None else storable(wanted.shop),
+                wanted.state,
+                wanted.reason,
+                wanted.since,
+                wanted.until,
+                limit,
+            )
+        return [read_entry(row) for row in rows]
+
+    async def tallies(self) -> list[Tally]:
+        """See `Store`."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"""SELECT shop_id, to_char(COALESCE(to_timestamp(received_at), created_at::timestamptz)
+AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, {sql.COUNTS}
+FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+            )
+        return [Tally(readable(shop), *rest) for shop, *rest in rows]
+
+    async def prune(self, before: float, *, dry_run: bool = False) -> int:
+        """See `Store`."""
+        if dry_run:
+            async with self._connection() as connection:
+                count = await connection.fetchval(f"SELECT COUNT(*) FROM {sql.TABLE} WHERE {sql.PRUNABLE} $1", before)
+                return int(count)
+        pruned = 0
+        while True:
+            async with self._connection() as connection, connection.transaction():
+                rows = await connection.fetch(
+                    f"""DELETE FROM {sql.TABLE} WHERE (order_id, shop_id) IN (SELECT order_id, shop_id FROM {sql.TABLE}
+WHERE {sql.PRUNABLE} $1 LIMIT {PRUNED_AT_A_TIME} FOR UPDATE SKIP LOCKED) RETURNING shop_id, order_id""",
+                    before,
+                )
+                await connection.execute(
+                    f"""DELETE FROM {sql.HAPPENINGS} AS h USING unnest($1::text[], $2::text[]) AS k (shop, ordered)
+WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
+                    [row[0] for row in rows],
+                    [row[1] for row in rows],
+                )
+            if not rows:
+                return pruned
+            pruned += len(rows)
+
+    async def close(self) -> None:
+        """See `Store`."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()  # nothing is under way: who closes has waited for it
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        await self.open()
+        assert self._pool is not None  # noqa: S101 - `open` has just seen to it; this is for the type checker
+        try:
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                yield connection
+        except _REFUSED as error:
+            raise LedgerRefusedError(_described(error)) from error
+        except _DOWN as error:
+            if isinstance(error, asyncpg.UndefinedTableError):
+                await self.close()  # somebody made the database anew: the next call makes the tables
+            raise LedgerDownError(_described(error)) from error
+
+
+async def migrate(connection: Any) -> None:
+    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+        await connection.execute("SET LOCAL client_min_messages = warning")
+        await connection.execute(REMEMBER)
+        version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
+        for migration in migrations("postgres", after=version):
+            for statement in migration.statements:
+                await connection.execute(statement)
+            await connection.execute("INSERT INTO neuroon_schema (version) VALUES ($1)", migration.version)
+
+
+async def _insert(connection: Any, rows: Sequence[Any]) -> None:
+    await connection.execute(_INSERT[type(rows[0])], *zip(*rows, strict=True))
+
+
+async def _happenings(connection: Any, shop: str, order: str) -> tuple[Any, ...]:
+    rows = await connection.fetch(
+        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE order_id = $1 AND shop_id = $2 "
+        "ORDER BY first_at, replays, attempt",
+        order,
+        shop,
+    )
+    return tuple(read_happening(row) for row in rows)
+
+
+_COLUMNS = """t.shop_id, t.order_id, COALESCE(t.outcome, CASE WHEN t.synced_at IS NOT NULL THEN 'delivered' END),
+t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
+extract(epoch FROM t.created_at::timestamptz)::double precision,
+COALESCE(t.outcome_at, extract(epoch FROM t.synced_at::timestamptz)::double precision),
+t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
+
+
+def _described(error: BaseException) -> str:
+    """The server's own words, first line; its detail, which may quote a row, is left out."""
+    text = str(error).splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,234 @@
+"""The ledger in a SQLite file, which several processes on one host may share.
+
+Write-ahead logging lets readers and a writer work at the same time. With `synchronous=NORMAL` a commit survives the
+death of the process but perhaps not a power cut, which can take the last moments with it: those orders are then posted
+again, and Neuroon drops them. Syncing every commit would cost a disk's latency per batch and gain nothing else.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from consumer.adapters.ledger import Entry, Happening, History, Key, Known, Note, Record, Standing, Tally, Wanted
+from consumer.adapters.ledger import statements as sql
+from consumer.adapters.ledger.key import readable, storable
+from consumer.adapters.ledger.lane import Lane
+from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow, read_entry, read_happening, tables
+from consumer.adapters.ledger.schema import REMEMBER, migrations
+
+# Rows of one statement: SQLite takes 32,766 parameters, and each number of rows is a statement of its own to prepare.
+ROWS = 48
+PRUNED_AT_A_TIME = 5_000
+
+_TEXT_TIME = "strftime('%Y-%m-%d %H:%M:%S', ?, 'unixepoch')"
+
+
+def _template(columns: tuple[str, ...]) -> str:
+    return "(" + ", ".join(_TEXT_TIME if name in {"created_at", "synced_at"} else "?" for name in columns) + ")"
+
+
+_TEMPLATES = {kind: _template(kind._fields) for kind in (OrderRow, NoteRow, HappeningRow)}
+_INSERT = {OrderRow: sql.insert_orders, NoteRow: sql.insert_notes, HappeningRow: sql.insert_happenings}
+
+
+class SqliteStore:
+    """See `Store`. `path`: the file, made when missing; its folder must be there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Two connections, so that an order is looked up while a batch is being written.
+        self._writing = Lane(path, _set_up_writer)
+        self._reading = Lane(path, _set_up)
+        self._open = False
+
+    async def open(self) -> None:
+        """See `Store`."""
+        if not self._open:
+            await self._writing.call(_nothing)
+            self._open = True
+
+    async def write(self, lines: Sequence[Record | Note]) -> None:
+        """See `Store`."""
+        await self._writing.call(_write, lines)
+
+    async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
+        """See `Store`."""
+        await self.open()
+        return await self._reading.call(_delivered, keys)
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """See `Store`."""
+        await self.open()
+        return await self._reading.call(_standings, keys)
+
+    async def histories(self, order: str, shop: str | None = None) -> list[History]:
+        """See `Store`."""
+        await self.open()
+        return await self._reading.call(_histories, order, shop)
+
+    async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
+        """See `Store`."""
+        await self.open()
+        return await self._reading.call(_entries, wanted, limit)
+
+    async def tallies(self) -> list[Tally]:
+        """See `Store`."""
+        await self.open()
+        return await self._reading.call(_tallies)
+
+    async def prune(self, before: float, *, dry_run: bool = False) -> int:
+        """See `Store`."""
+        await self.open()
+        if dry_run:
+            return await self._reading.call(_count_prunable, before)
+        pruned = 0
+        while count := await self._writing.call(_prune_some, before):
+            pruned += count
+        return pruned
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await self._reading.close()
+        await self._writing.close()
+        self._open = False
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Only opens the connection."""
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _set_up_writer(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    _set_up(connection)
+    migrate(connection)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        connection.execute(REMEMBER)
+        (version,) = connection.execute("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema").fetchone()
+        for migration in migrations("sqlite", after=version):
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute("INSERT INTO neuroon_schema (version) VALUES (?)", (migration.version,))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _write(connection: sqlite3.Connection, lines: Sequence[Record | Note]) -> None:
+    parts = [part for rows in tables(lines) for part in _portions(rows)]
+    if len(parts) == 1:  # a statement is a transaction of its own, and spares two hand-overs of the interpreter lock
+        _insert(connection, parts[0])
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for part in parts:
+        _insert(connection, part)
+    connection.execute("COMMIT")
+
+
+def _portions(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
+    """One statement for all rows: a statement for each would hand the interpreter lock over as often."""
+    kind = type(rows[0])
+    values = "VALUES " + ", ".join([_TEMPLATES[kind]] * len(rows))
+    connection.execute(_INSERT[kind](values), [value for row in rows for value in row])
+
+
+def _json(keys: Sequence[Key]) -> str:
+    return json.dumps([(storable(shop), storable(order)) for shop, order in keys])
+
+
+# CROSS JOIN: the keys are looked up one by one, whatever SQLite thinks of the table's size.
+_AMONG = (
+    f"FROM json_each(?) AS k CROSS JOIN {sql.TABLE} AS t "
+    "ON t.shop_id = json_extract(k.value, '$[0]') AND t.order_id = json_extract(k.value, '$[1]')"
+)
+
+
+def _delivered(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Known]:
+    query = f"SELECT k.key, t.digest {_AMONG} WHERE t.synced_at IS NOT NULL"
+    return {keys[index]: Known(digest) for index, digest in connection.execute(query, (_json(keys),)).fetchall()}
+
+
+def _standings(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Standing]:
+    query = f"SELECT k.key, {_COLUMNS} {_AMONG}"
+    rows = connection.execute(query, (_json(keys),)).fetchall()
+    return {keys[index]: read_entry(row).standing for index, *row in rows}
+
+
+_COLUMNS = """t.shop_id, t.order_id, COALESCE(t.outcome, CASE WHEN t.synced_at IS NOT NULL THEN 'delivered' END),
+t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
+CAST(strftime('%s', t.created_at) AS REAL), COALESCE(t.outcome_at, CAST(strftime('%s', t.synced_at) AS REAL)),
+t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
+
+
+def _histories(connection: sqlite3.Connection, order: str, shop: str | None) -> list[History]:
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t "
+        "WHERE order_id = ?1 AND (shop_id = ?2 OR ?2 IS NULL) ORDER BY shop_id",
+        (storable(order), None if shop is None else storable(shop)),
+    ).fetchall()
+    return [History(read_entry(row), _happenings(connection, row[0], row[1])) for row in found]
+
+
+def _happenings(connection: sqlite3.Connection, shop: str, order: str) -> tuple[Happening, ...]:
+    rows = connection.execute(
+        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE order_id = ? AND shop_id = ? "
+        "ORDER BY first_at, replays, attempt",
+        (order, shop),
+    )
+    return tuple(read_happening(row) for row in rows.fetchall())
+
+
+def _entries(connection: sqlite3.Connection, wanted: Wanted, limit: int) -> list[Entry]:
+    query = f"""SELECT {_COLUMNS} FROM {sql.TABLE} AS t
+WHERE (:shop IS NULL OR shop_id = :shop)
+AND (:state IS NULL OR outcome = :state) AND (:reason IS NULL OR reason = :reason)
+AND (:since IS NULL OR outcome_at >= :since) AND (:until IS NULL OR outcome_at <= :until)
+AND order_id <> '' ORDER BY outcome_at DESC, order_id LIMIT :limit"""
+    values = {
+        "shop": None if wanted.shop is None else storable(wanted.shop),
+        "state": wanted.state,
+        "reason": wanted.reason,
+        "since": wanted.since,
+        "until": wanted.until,
+        "limit": limit,
+    }
+    return [read_entry(row) for row in connection.execute(query, values).fetchall()]
+
+
+def _tallies(connection: sqlite3.Connection) -> list[Tally]:
+    rows = connection.execute(
+        f"""SELECT shop_id, COALESCE(date(received_at, 'unixepoch'), date(created_at)) AS day, {sql.COUNTS}
+FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+    ).fetchall()
+    return [Tally(readable(shop), *rest) for shop, *rest in rows]
+
+
+def _count_prunable(connection: sqlite3.Connection, before: float) -> int:
+    found: int = connection.execute(f"SELECT COUNT(*) FROM {sql.TABLE} WHERE {sql.PRUNABLE} ?", (before,)).fetchone()[0]
+    return found
+
+
+def _prune_some(connection: sqlite3.Connection, before: float) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    keys = connection.execute(
+        f"SELECT order_id, shop_id FROM {sql.TABLE} WHERE {sql.PRUNABLE} ? LIMIT {PRUNED_AT_A_TIME}", (before,)
+    ).fetchall()
+    for table in (sql.HAPPENINGS, sql.TABLE):
+        connection.executemany(f"DELETE FROM {table} WHERE order_id = ? AND shop_id = ?", keys)
+    connection.execute("COMMIT")
+    return len(keys)
