@@ -13,9 +13,10 @@ WINDOW_SECONDS = 30.0
 # at each of its tries, and must end in the dead letters instead of stopping the others.
 FAILING_ORDERS = 10
 
-FIRST_PAUSE = 1.0
-# Recovery is noticed within this time, and a dead API is asked twice a minute.
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE = 0.5
+# Full speed is to be back within 5 s of recovery: this, and a second for the first order and the ramp. A dead API is asked
+# by one GET each time.
+LONGEST_PAUSE = 4.0
 # An API that was well for so long begins again with the first pause.
 WELL_SECONDS = 60.0
 
