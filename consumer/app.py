@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumer.adapters.ledger import Ledger
-from consumer.adapters.ledger.memory import MemoryLedger
+from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
 from consumer.adapters.topology import Topology, topology
@@ -27,17 +26,12 @@ from consumer.health import Health
 from consumer.pipeline import Pipeline, Reading, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
 from consumer.telemetry import Telemetry
-from consumer.web import Web
+from consumer.web import Part, Web
 
 # How often the shops file and the key files are looked at; a look is one stat per file.
 SHOPS_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
-
-
-def open_ledger(url: str) -> Ledger:
-    """The ledger that LEDGER_URL asks for."""
-    return MemoryLedger(0 if url == "none" else 100_000)
 
 
 def wanted_topology(settings: Settings) -> Topology:
@@ -78,7 +72,7 @@ class App:
             concurrency=settings.consumer_concurrency,
             known_conflicts=settings.neuroon_conflict == "known",
         )
-        self.ledger = open_ledger(settings.ledger_url.get_secret_value())
+        self.ledger = open_ledger(settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc)
         self.admission = Admission(
             MeasuredNeuroon(self.neuroon, self.telemetry),
             time.time,
@@ -102,6 +96,7 @@ class App:
             handler=self._handle,
         )
         self.health = Health(self.rabbit, self.admission, _patience(settings))
+        self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
         self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
 
@@ -111,8 +106,9 @@ class App:
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
+            await self.ledger.open()
             if self.settings.consumer_http_addr is not None:
-                web = Web(self.telemetry.registry, live=self.health.live, ready=self.health.ready)
+                web = Web(self.telemetry.registry, live=self.health.live, ready=self._ready)
                 port = await web.start(*self.settings.consumer_http_addr)
                 stack.push_async_callback(web.stop)
                 log.info("probes and metrics", port=port)
@@ -143,6 +139,11 @@ class App:
                 self.telemetry.settled(report.outcome, report.subject, report.journey, report.at, report.milliseconds)
 
         return handled.settlement, settled
+
+    def _ready(self) -> Mapping[str, Part]:
+        condition = self.ledger.condition
+        told = f"{condition.message}; {condition.pending} entries wait, {condition.lost} were given up"
+        return {**self.health.ready(), "ledger": Part(condition.ok, told, vital=False)}
 
     def _admission_changed(self) -> None:
         self.telemetry.hold(self.admission.held())

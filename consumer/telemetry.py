@@ -7,14 +7,14 @@ from: their text can quote the data that caused them.
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from consumer.core.delivery import Journey
-from consumer.core.outcome import Dead, Outcome, Retry
+from consumer.core.outcome import Dead, Duplicate, Outcome, Retry
 from consumer.core.settlement import Subject
 
 # From the fastest answer of a local network to the longest request time-out that makes sense.
@@ -94,10 +94,33 @@ class Telemetry:
             f"{prefix}_last_settled_timestamp_seconds", "When an order was last settled", registry=self.registry
         )
 
+        self.ledger_errors = Counter(
+            f"{prefix}_ledger_errors",
+            "Times that the ledger could not be used, in time or at all",
+            registry=self.registry,
+        )
+        self.ledger_pending = Gauge(
+            f"{prefix}_ledger_pending", "Entries that wait to be written to the ledger", registry=self.registry
+        )
+        self._conflicts = Counter(
+            f"{prefix}_conflicts", "Orders offered again with another content", ("shop",), registry=self.registry
+        )
+        self._balance = Gauge(
+            f"{prefix}_balance",
+            "Messages by where they are, and the difference to those received",
+            ("place",),
+            registry=self.registry,
+        )
+
     def requested(self, shop: str, status: int | None, seconds: float) -> None:
         """Count one POST; `status` None: no answer."""
         self._requests.labels(shop, str(status) if status else "none").inc()
         self._request_seconds.observe(seconds)
+
+    def balance(self, places: Mapping[str, int]) -> None:
+        """Show the account: received, where the messages are, and the difference."""
+        for place, count in places.items():
+            self._balance.labels(place).set(count)
 
     def hold(self, shops: Iterable[str]) -> None:
         """Show which shops are held now; one that no longer is, shows 0."""
@@ -122,7 +145,11 @@ class Telemetry:
             more["status"] = status
         if isinstance(outcome, Retry) and outcome.after is not None:
             more["retry_in_seconds"] = round(outcome.after, 3)
-        level = self._log.warning if isinstance(outcome, Dead | Retry) else self._log.info
+        conflict = outcome.conflict if isinstance(outcome, Duplicate) else None
+        if conflict is not None:
+            self._conflicts.labels(known).inc()
+            more |= {"conflict": True, "kept": conflict.kept, "offered": conflict.offered}
+        level = self._log.warning if conflict or isinstance(outcome, Dead | Retry) else self._log.info
         level(
             "settled",
             outcome=name,

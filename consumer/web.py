@@ -13,17 +13,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the program as a probe tells it."""
+    """One part of the program as a probe tells it. One that is not `vital` is told, and fails no probe."""
 
     ok: bool
     message: str
+    vital: bool = True
 
 
 Probe = Callable[[], Mapping[str, Part]]
 
 
 class Web:
-    """A small HTTP server. `live` and `ready` tell their parts; a probe is good when all of them are."""
+    """A small HTTP server. `live` and `ready` tell their parts; a probe is good when all vital ones are."""
 
     def __init__(self, registry: CollectorRegistry, *, live: Probe, ready: Probe) -> None:
         app = web.Application()
@@ -51,7 +52,7 @@ Handle = Callable[[web.Request], Awaitable[web.Response]]
 def _answer(probe: Probe) -> Handle:
     async def handle(_: web.Request) -> web.Response:
         parts = probe()
-        good = all(part.ok for part in parts.values())
+        good = all(part.ok or not part.vital for part in parts.values())
         body = {"ok": good, "parts": {name: {"ok": part.ok, "message": part.message} for name, part in parts.items()}}
         return web.json_response(body, status=200 if good else 503)
 

@@ -187,6 +187,9 @@ class Condition:
 class Ledger(Protocol):
     """Remembers orders by (shop id, order id). It never decides whether an order lives: no method raises."""
 
+    async def open(self) -> None:
+        """Open what there is to open; one that cannot be opened now is opened when it can."""
+
     async def delivered_before(self, shop: str, order: str) -> Known | None:
         """What is known of an order that has reached Neuroon; None if it has not, or that cannot be found out."""
 

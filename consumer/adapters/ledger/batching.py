@@ -48,6 +48,7 @@ RECENT = 16_384
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 CLOSE_SECONDS = 5.0
+OPEN_SECONDS = 10.0
 
 # Asked for to see whether the store answers.
 PROBE: Final[Key] = ("", "")
@@ -77,6 +78,16 @@ class BatchedLedger:
     def condition(self) -> Condition:
         """See `Ledger`."""
         return Condition(self.health.ok, self.health.message, len(self._pending), self._lost)
+
+    async def open(self) -> None:
+        """See `Ledger`. Waits until the store is open, but not long: the first orders are worth a look-up."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self.store.open()
+        except (LedgerDownError, LedgerRefusedError) as error:
+            self._unusable(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a driver may throw: the consumer starts
+            self._unusable(type(error).__name__)
 
     async def delivered_before(self, shop: str, order: str) -> Known | None:
         """See `Ledger`."""

@@ -1,0 +1,33 @@
+"""From LEDGER_URL to a ledger, or to the store behind it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from consumer.adapters.ledger import Ledger, Store
+from consumer.adapters.ledger.batching import BatchedLedger
+from consumer.adapters.ledger.memory import MemoryLedger, NoLedger
+from consumer.adapters.ledger.postgres import PostgresStore
+from consumer.adapters.ledger.sqlite import SqliteStore
+
+SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
+
+
+def open_ledger(url: str, on_error: Callable[[], None] = lambda: None) -> Ledger:
+    """The ledger that a checked LEDGER_URL asks for; nothing is opened yet. `on_error`: see `BatchedLedger`."""
+    store = lasting_store(url)
+    if store is not None:
+        return BatchedLedger(store, on_error)
+    return NoLedger() if url == "none" else MemoryLedger()
+
+
+def lasting_store(url: str) -> Store | None:
+    """Where the ledger is kept; None if it is kept nowhere that another process could look."""
+    if url.startswith(POSTGRES):
+        return PostgresStore(url)
+    return SqliteStore(sqlite_path(url)) if url.startswith(SQLITE) else None
+
+
+def sqlite_path(url: str) -> Path:
+    """The file: three slashes and a path from here, or four for one from the root."""
+    return Path(url.removeprefix(SQLITE))
