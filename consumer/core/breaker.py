@@ -14,8 +14,8 @@ WINDOW_SECONDS = 30.0
 FAILING_ORDERS = 10
 
 FIRST_PAUSE = 0.5
-# Full speed is to be back within 5 s of recovery: this, and a second for the first order and the ramp. A dead API is asked
-# by one GET each time.
+# Full speed is to be back within 5 s of recovery: this, and a second for the first order and the ramp. A dead API is
+# asked by one GET each time.
 LONGEST_PAUSE = 4.0
 # An API that was well for so long begins again with the first pause.
 WELL_SECONDS = 60.0
