@@ -10,6 +10,8 @@ from consumer.cli.check import check
 from consumer.cli.convert import convert
 from consumer.cli.demo import demo
 from consumer.cli.dlq import dlq
+from consumer.cli.explain import explain
+from consumer.cli.ledger import ledger
 from consumer.cli.publish import publish
 from consumer.cli.run import run
 from consumer.cli.sandbox import sandbox
@@ -24,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (run, demo, check, convert, publish, sandbox, dlq):
+for command in (run, demo, check, convert, publish, sandbox, dlq, explain, ledger):
     main.add_command(command)
