@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
@@ -18,12 +19,13 @@ from consumer.adapters.topology import Topology, topology
 from consumer.admission import Admission, Limits
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
-from consumer.core.order import parse
 from consumer.core.outcome import Reply
 from consumer.core.settlement import Settlement
-from consumer.core.shop import Shop
+from consumer.core.shop import Shop, Shops
 from consumer.health import Health
-from consumer.pipeline import Pipeline, Reading, Surroundings
+from consumer.intake import Intake
+from consumer.mappings import MappingError, load_reader
+from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
 from consumer.telemetry import Telemetry
 from consumer.web import Part, Web
@@ -39,6 +41,21 @@ def wanted_topology(settings: Settings) -> Topology:
     return topology(
         settings.routes, settings.consumer_exchange, settings.consumer_exchange_type, settings.consumer_routing_key
     )
+
+
+def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
+    """What reads messages as CONSUMER_MAPPING and CONSUMER_ENRICH ask; SettingsError when they cannot be used."""
+    try:
+        reader = load_reader(settings.consumer_mapping)
+    except MappingError as error:
+        raise SettingsError([f"CONSUMER_MAPPING: {problem}" for problem in error.problems]) from error
+    name = settings.consumer_enrich
+    if name is None:
+        return Intake(reader, shops)
+    try:
+        return Intake(reader, shops, load_enrichment(name, settings.consumer_enrich_timeout))
+    except NoEnrichmentError as error:
+        raise SettingsError([f"CONSUMER_ENRICH={name!r}: {error}"]) from error
 
 
 @dataclass
@@ -82,7 +99,7 @@ class App:
         )
         self.admission.changed = self._admission_changed
         self.pipeline = Pipeline(
-            read=_read,
+            read=open_intake(settings, lambda: shops.shops),
             courier=self.admission,
             ledger=self.ledger,
             routes=settings.routes,
@@ -157,10 +174,6 @@ class App:
                     log.info("shops read again", shops=len(self.shops.shops.shops))
             except ShopsFileError as error:
                 log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
-
-
-def _read(delivery: Delivery) -> Reading:
-    return parse(delivery.body, delivery.properties.content_encoding)
 
 
 def _patience(settings: Settings) -> float:

@@ -1,7 +1,7 @@
 """One message, from its bytes to where it goes: the whole walk on one page.
 
 not due yet?      -> back into a delay queue
-parse             -> Malformed, Refund: Dead
+read              -> Malformed, Refund: Dead; Ignored: Unattributed; Unready: Retry; an array: Split
 shop              -> none: Dead, to be replayed once it is configured
 attribute         -> nothing came from a search: Unattributed
 delivered before? -> Duplicate
@@ -13,7 +13,7 @@ settle            -> the queue that this end leads to
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -36,12 +36,11 @@ from consumer.core.outcome import (
     Untried,
     escalate,
 )
+from consumer.core.reading import Ignored, Reading, Several, Unready
 from consumer.core.settlement import Return, Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
 
 log = structlog.get_logger(__name__)
-
-Reading = OrderPaid | Malformed | Refund
 
 
 class Courier(Protocol):
@@ -91,12 +90,12 @@ class Posting:
 
 @dataclass
 class Pipeline:
-    """`handle` every message. `read` makes an order of a message's body and headers.
+    """`handle` every message. `read` makes an order of a message's body and headers, at once or after some waiting.
 
     `outbox`: the messages are rows of an outbox table, and come from no queue.
     """
 
-    read: Callable[[Delivery], Reading]
+    read: Callable[[Delivery], Reading | Awaitable[Reading]]
     courier: Courier
     ledger: Ledger
     routes: Routes
@@ -110,7 +109,9 @@ class Pipeline:
         journey = read_journey(delivery, started)
         if journey.due is not None and started < journey.due:
             return Handled(self.routes.park_again(delivery, journey.due, started), None)
-        subject, step = self._prepare(delivery, journey)
+        subject, step = await self._prepare(delivery, journey)
+        if isinstance(step, Several):
+            return Handled(self.routes.split(delivery, journey, step.bodies), None)
         if isinstance(step, Posting):
             async with self._alone_with(step):
                 outcome = await self._deliver(step, journey)
@@ -123,11 +124,16 @@ class Pipeline:
             await self._remember(report, delivery, None)
         return Handled(self._settlement(delivery, report), report)
 
-    def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Outcome]:
+    async def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
         """Everything before the POST: what to send, or the end of a message that nothing is to be sent for."""
         subject = Subject()
         try:
-            order = self.read(delivery)
+            reading = self.read(delivery)
+            order = await reading if isinstance(reading, Awaitable) else reading
+            if isinstance(order, Several):
+                return subject, order
+            if isinstance(order, Unready):
+                return subject, Retry(RetryReason.UNAVAILABLE, journey.attempt + 1, None, order.why)
             shop = self.world.shops().find(order.shop_id)
             event_id = order.event_id if isinstance(order, OrderPaid) else None
             subject = Subject(shop.id if isinstance(shop, Shop) else order.shop_id, order.order_id, event_id)
@@ -136,6 +142,8 @@ class Pipeline:
                     return subject, Dead(DeadReason.MALFORMED, detail)
                 case Refund(detail):
                     return subject, Dead(DeadReason.REFUND, detail)
+                case Ignored(why):
+                    return subject, Unattributed(ignored=why)
                 case OrderPaid():
                     pass
             if isinstance(shop, str):

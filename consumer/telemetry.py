@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from consumer.core.delivery import Journey
-from consumer.core.outcome import Dead, Duplicate, Outcome, Retry
+from consumer.core.outcome import Dead, Duplicate, Outcome, Retry, Unattributed
 from consumer.core.settlement import Subject
 
 # From the fastest answer of a local network to the longest request time-out that makes sense.
@@ -136,7 +136,7 @@ class Telemetry:
         name, reason, status, detail = describe(outcome)
         shop = subject.shop or ""
         # These may name any shop that an event made up: no label, since labels must not grow without bound.
-        known = "" if reason in {"malformed", "refund", "unknown_shop"} else shop
+        known = "" if reason in {"malformed", "refund", "unknown_shop", "ignored"} else shop
         self._orders.labels(known, name, reason).inc()
         self._settle_seconds.observe(milliseconds / 1000)
         self._last_settled.set(at)
@@ -164,6 +164,8 @@ class Telemetry:
 def describe(outcome: Outcome) -> tuple[str, str, int | None, str]:
     """The words for an outcome: its name, its reason or "", the HTTP status if there was one, and the detail or ""."""
     name = type(outcome).__name__.lower()
+    if isinstance(outcome, Unattributed):
+        return name, "ignored" if outcome.ignored else "", None, outcome.ignored
     reason = outcome.reason.value if isinstance(outcome, Retry | Dead) else ""
     detail = outcome.detail if isinstance(outcome, Retry | Dead) else ""
     return name, reason, getattr(outcome, "status", None), detail

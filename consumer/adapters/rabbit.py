@@ -18,13 +18,15 @@ from consumer.adapters.publisher import PublishFailedError
 from consumer.adapters.session import Session
 from consumer.adapters.topology import Topology, TopologyError
 from consumer.core.delivery import Delivery
-from consumer.core.settlement import Ack, Move, Return, Settlement
+from consumer.core.settlement import Ack, Move, Return, Settlement, Split
 
 # Gives the settlement of a delivery, and what to call once that has been carried out.
 Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 15.0
+# Pieces of one array that await their confirms at a time.
+PUBLISH_WINDOW = 100
 OPEN_TIMEOUT = 60.0
 # How often it is looked whether the broker has raised an alarm, which it tells the publishing connection.
 ALARM_SECONDS = 1.0
@@ -208,17 +210,26 @@ class Rabbit:
                 session.acks.ack(tag)
             case Return():
                 await _quietly(session.acks.give_back(tag))
-            case Move(queue, body, headers, properties):
-                try:
-                    await session.publisher.publish(body, headers, properties, routing_key=queue)
-                except PublishFailedError as error:
-                    log.warning("publish not confirmed", queue=queue, why=str(error))
-                    if error.unroutable:
-                        session.lose(f"queue {queue!r} is gone")
+            case Move():
+                return await self._move(session, tag, (settlement,))
+            case Split(moves):
+                return await self._move(session, tag, moves)
+        return True
+
+    async def _move(self, session: Session, tag: int, moves: tuple[Move, ...]) -> bool:
+        """Publish all, then acknowledge; at the first that is not confirmed give the message back instead."""
+        for start in range(0, len(moves), PUBLISH_WINDOW):
+            window = moves[start : start + PUBLISH_WINDOW]
+            answers = await asyncio.gather(*(_publish(session, move) for move in window))
+            for move, failure in zip(window, answers, strict=True):
+                if failure is not None:
+                    log.warning("publish not confirmed", queue=move.queue, why=str(failure))
+                    if failure.unroutable:
+                        session.lose(f"queue {move.queue!r} is gone")
                     await self._give_back(session, tag)
                     return False
-                self._failed_publishes = 0
-                session.acks.ack(tag)
+        self._failed_publishes = 0
+        session.acks.ack(tag)
         return True
 
     async def _give_back(self, session: Session, tag: int) -> None:
@@ -235,6 +246,14 @@ class Rabbit:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+async def _publish(session: Session, move: Move) -> PublishFailedError | None:
+    try:
+        await session.publisher.publish(move.body, move.headers, move.properties, routing_key=move.queue)
+    except PublishFailedError as error:
+        return error
+    return None
 
 
 async def _quietly(giving_back: Awaitable[None]) -> None:

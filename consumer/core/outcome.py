@@ -116,7 +116,13 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Unattributed:
-    """No line of the order came from a search: nothing to send, which is a success."""
+    """Nothing to send, which is a success: no line of the order came from a search.
+
+    `ignored`: the event is none that counts, by the mapping's own word; it says why. In logs and metrics that is the
+    reason "ignored".
+    """
+
+    ignored: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,17 @@ class Move:
     properties: Properties
 
 
-Settlement = Ack | Return | Move
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Publish all of these, wait for the broker's confirms, then acknowledge the message that they came from.
+
+    If one is not confirmed the message stays, and all are published again: copies, which end as duplicates.
+    """
+
+    moves: tuple[Move, ...]
+
+
+Settlement = Ack | Return | Move | Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,20 @@ class Routes:
                 return self._bury(delivery, journey, subject, outcome, now, letter_id)
             case _:
                 return Ack()
+
+    def split(self, delivery: Delivery, journey: Journey, bodies: tuple[bytes, ...]) -> Split:
+        """Each order of an array becomes a message of its own in the main queue, and ends as it deserves, alone.
+
+        The pieces begin their journey there: they carry no attempt, and count as received. Where the array was
+        published goes with them, for mappings that look at it. Compression is undone already.
+        """
+        headers = foreign_headers(delivery.headers) | {
+            header.FIRST_SEEN: stamp(journey.first_seen),
+            header.EXCHANGE: clip(journey.exchange),
+            header.ROUTING_KEY: clip(journey.routing_key),
+        }
+        properties = replace(delivery.properties, content_encoding=None)
+        return Split(tuple(Move(self.queues.main, body, headers, properties) for body in bodies))
 
     def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
         """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""

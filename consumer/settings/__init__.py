@@ -80,6 +80,10 @@ class Settings(BaseModel):
     consumer_shutdown_grace: Seconds = setting("25s", "time to finish what is in flight after SIGTERM")
     consumer_declare: Switch = setting("on", "off: queues are declared by others; compared, never created")
     consumer_mapping: Word = setting("canonical", "a built-in mapping's name, or a mapping file")
+    consumer_enrich: Word | None = setting(
+        None, "entry point of a Python function that completes events before they are mapped"
+    )
+    consumer_enrich_timeout: Seconds = setting("5s", "how long that function may take for one event")
     consumer_http_addr: Annotated[tuple[str, int] | None, BeforeValidator(values.address)] = setting(
         "0.0.0.0:8080", "where probes and metrics are served; off for none"
     )

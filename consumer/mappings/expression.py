@@ -1,0 +1,207 @@
+"""JMESPath expressions, compiled once to plain functions.
+
+The library walks its syntax tree at every evaluation, which costs a microsecond and more a node. What mappings are made
+of (fields, indexes, `||`, comparisons, filters) becomes a Python closure here; every other node is left to the library.
+A test holds both to the same answers.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.visitor import Options, TreeInterpreter
+
+from consumer.mappings.functions import FUNCTIONS, ExactFunctions
+
+Node = dict[str, Any]
+Expression = Callable[[Any], Any]
+
+
+class ExpressionError(ValueError):
+    """The text is no JMESPath expression; the message says where it goes wrong and what was expected."""
+
+
+def compile_expression(text: str) -> Expression:
+    """A function from a JSON value to what the expression finds in it, None where it finds nothing."""
+    try:
+        tree: Node = jmespath.compile(text).parsed
+    except JMESPathError as error:
+        raise ExpressionError(f"expected a JMESPath expression; {_complaint(error)}") from error
+    for call in _calls(tree):
+        _check_call(call["value"], len(call["children"]))
+    return _compiled(tree)
+
+
+_EMPTY: tuple[object, ...] = ("", [], {})
+
+
+def is_true(value: object) -> bool:
+    """What JMESPath calls true: all but null, false, and empty texts, lists and objects. Zero is true."""
+    return not (value is None or value is False or value in _EMPTY)
+
+
+def _complaint(error: JMESPathError) -> str:
+    place = getattr(error, "lex_position", None)
+    token = getattr(error, "token_value", None)
+    if place is None:
+        return str(error).splitlines()[0].rstrip(".:")
+    return f"cannot go on at {token!r}, character {place + 1}" if token else f"it breaks off at character {place + 1}"
+
+
+def _calls(node: Node) -> Iterator[Node]:
+    if node["type"] == "function_expression":
+        yield node
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            yield from _calls(child)
+
+
+def _check_call(name: str, given: int) -> None:
+    """The library finds these out only when it evaluates the call, which would be at the first order."""
+    if name not in FUNCTIONS:
+        near = get_close_matches(name, FUNCTIONS, n=1, cutoff=0.0)[0]
+        raise ExpressionError(f"no function {name}(); did you mean {near}()?")
+    signature = FUNCTIONS[name]
+    variadic = bool(signature and signature[-1].get("variadic"))
+    if given < len(signature) or (given > len(signature) and not variadic):
+        more = " or more" if variadic else ""
+        raise ExpressionError(f"{name}() takes {len(signature)}{more} arguments, found {given}")
+
+
+_library = TreeInterpreter(Options(custom_functions=ExactFunctions()))
+
+
+def _compiled(node: Node) -> Expression:
+    compiler = _COMPILERS.get(node["type"])
+    return _by_library(node) if compiler is None else compiler(node)
+
+
+def _by_library(node: Node) -> Expression:
+    def evaluate(value: Any) -> Any:
+        try:
+            return _library.visit(node, value)
+        except (JMESPathError, TypeError, ValueError, ArithmeticError):
+            return None  # a function met a value of another type: it has found nothing
+
+    return evaluate
+
+
+def _field(node: Node) -> Expression:
+    name = node["value"]
+    return lambda value: value.get(name) if isinstance(value, dict) else None
+
+
+def _index(node: Node) -> Expression:
+    index = node["value"]
+
+    def pick(value: Any) -> Any:
+        try:
+            return value[index] if isinstance(value, list) else None
+        except IndexError:
+            return None
+
+    return pick
+
+
+def _chain(node: Node) -> Expression:
+    first, *rest = (_compiled(child) for child in node["children"])
+    if len(rest) == 1:
+        second = rest[0]
+        return lambda value: second(first(value))
+
+    def walk(value: Any) -> Any:
+        value = first(value)
+        for step in rest:
+            value = step(value)
+        return value
+
+    return walk
+
+
+def _identity(_: Node) -> Expression:
+    return lambda value: value
+
+
+def _literal(node: Node) -> Expression:
+    constant = node["value"]
+    return lambda _: constant
+
+
+def _or(node: Node) -> Expression:
+    left, right = (_compiled(child) for child in node["children"])
+    return lambda value: found if is_true(found := left(value)) else right(value)
+
+
+def _and(node: Node) -> Expression:
+    left, right = (_compiled(child) for child in node["children"])
+    return lambda value: right(value) if is_true(found := left(value)) else found
+
+
+def _not(node: Node) -> Expression:
+    (inner,) = (_compiled(child) for child in node["children"])
+
+    def negate(value: Any) -> bool:
+        found = inner(value)
+        return not found and (isinstance(found, bool) or not isinstance(found, int | float | Decimal))  # zero is true
+
+    return negate
+
+
+def _comparator(node: Node) -> Expression:
+    if node["value"] not in {"eq", "ne"}:
+        return _by_library(node)
+    left, right = (_compiled(child) for child in node["children"])
+    wanted = node["value"] == "eq"
+
+    def compare(value: Any) -> bool:
+        one, other = left(value), right(value)
+        same = isinstance(one, bool) == isinstance(other, bool) and operator.eq(one, other)  # 1 is not true
+        return bool(same) is wanted
+
+    return compare
+
+
+def _filter(node: Node) -> Expression:
+    base, then, condition = (_compiled(child) for child in node["children"])
+
+    def select(value: Any) -> Any:
+        elements = base(value)
+        if not isinstance(elements, list):
+            return None
+        return [found for each in elements if is_true(condition(each)) and (found := then(each)) is not None]
+
+    return select
+
+
+def _projection(node: Node) -> Expression:
+    base, then = (_compiled(child) for child in node["children"])
+
+    def project(value: Any) -> Any:
+        elements = base(value)
+        if not isinstance(elements, list):
+            return None
+        return [found for each in elements if (found := then(each)) is not None]
+
+    return project
+
+
+_COMPILERS: dict[str, Callable[[Node], Expression]] = {
+    "field": _field,
+    "subexpression": _chain,
+    "index_expression": _chain,
+    "pipe": _chain,
+    "index": _index,
+    "identity": _identity,
+    "current": _identity,
+    "literal": _literal,
+    "or_expression": _or,
+    "and_expression": _and,
+    "not_expression": _not,
+    "comparator": _comparator,
+    "filter_projection": _filter,
+    "projection": _projection,
+}

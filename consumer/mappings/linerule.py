@@ -1,0 +1,85 @@
+"""One line of a foreign order, brought into the canonical form."""
+
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.core.clicks import parse_clicks
+from consumer.core.identifier import to_identifier
+from consumer.core.money import to_amount
+from consumer.mappings.amounts import Amounts, scaled
+from consumer.mappings.expression import is_true
+from consumer.mappings.message import Message
+from consumer.mappings.path import Paths
+
+# What [line] calls a field -> what the canonical event calls it.
+LINE_FIELDS = {
+    "product": "productId",
+    "quantity": "quantity",
+    "unit_price": "unitPrice",
+    "total": "lineTotal",
+    "search_log_id": "searchLogId",
+}
+
+NOTHING_BOUGHT = "quantity is 0"
+
+
+@dataclass(frozen=True, slots=True)
+class LineRule:
+    """Where a line keeps what. `fields` has paths for the names above; `skip` tells which lines are not to count."""
+
+    fields: Dictionary[str, Paths]
+    clicks: Paths
+    skip: Paths
+    amounts: Amounts
+
+    def translate(self, message: Message, clicks: Dictionary[str, str], exponent: int) -> dict[str, Any] | None:
+        """The canonical form of `message.line`; None if it is left out. ExponentError if it tells a senseless one.
+
+        `clicks` are the order's, `exponent` its own. What is not found is left out.
+        """
+        if self.reason_to_skip(message) is not None:
+            return None
+        line: dict[str, Any] = {}
+        for name, paths in self.fields.items():
+            value = paths.find(message)
+            if value is not None:
+                line[LINE_FIELDS[name]] = value
+        if self.amounts.exponent != 0:
+            self._scale(line, message, exponent)
+        if self.clicks:
+            clicks = {**clicks, **parse_clicks(self.clicks.find(message))}
+        if len(self.fields["product"].texts) > 1:
+            self._choose_product(line, message, clicks)
+        if self.clicks and "searchLogId" not in line:
+            search = clicks.get(identifier(line.get("productId")) or "")
+            if search is not None:
+                line["searchLogId"] = search
+        return line
+
+    def reason_to_skip(self, message: Message) -> str | None:
+        """Why the line is not to count: a condition of the mapping, or nothing was bought. None if it counts."""
+        for text, getter in zip(self.skip.texts, self.skip.getters, strict=True):
+            if is_true(getter(message)):
+                return text
+        quantity = self.fields["quantity"].find(message)
+        return NOTHING_BOUGHT if quantity is not None and to_amount(quantity) == 0 else None
+
+    def _scale(self, line: dict[str, Any], message: Message, exponent: int) -> None:
+        exponent = self.amounts.of_line(message, exponent)
+        for name in ("unitPrice", "lineTotal"):
+            if name in line:
+                line[name] = scaled(line[name], exponent)
+
+    def _choose_product(self, line: dict[str, Any], message: Message, clicks: Dictionary[str, str]) -> None:
+        """Of several ids the one that the clicks know, since that is what Neuroon calls the product; else the first."""
+        for candidate in self.fields["product"].find_all(message):
+            if identifier(candidate) in clicks:
+                line["productId"] = candidate
+                return
+
+
+def identifier(value: object) -> str | None:
+    """The value as an identifier, None if it is none."""
+    found = to_identifier(value)
+    return found if isinstance(found, str) else None
