@@ -10,10 +10,11 @@ from collections.abc import Callable
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from consumer.adapters.inbound import to_delivery
 from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import Topology, compare, declare, queue_state
-from consumer.core.delivery import Delivery, Properties
+from consumer.core.delivery import Delivery
 
 # How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a
 # lost cancel, a queue whose leader moved. 30 s is well below the minutes after which somebody would be paged.
@@ -139,7 +140,7 @@ class Session:
     async def _receive(self, message: DeliveredMessage) -> None:
         tag = message.delivery_tag or 0
         self.acks.delivered(tag)
-        self._on_delivery(self, tag, _delivery(message))
+        self._on_delivery(self, tag, to_delivery(message))
 
     async def look_for_alarm(self) -> bool:
         """Whether the broker reads no publishes, as it has told us (connection.blocked)."""
@@ -202,25 +203,3 @@ def _why(what: str, error: BaseException | None) -> str:
 
 def _error(done: asyncio.Future[object]) -> BaseException | None:
     return None if done.cancelled() else done.exception()
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    properties = message.header.properties
-    return Delivery(
-        body=message.body,
-        exchange=message.exchange or "",
-        routing_key=message.routing_key or "",
-        headers=properties.headers or {},
-        properties=Properties(
-            content_type=properties.content_type,
-            content_encoding=properties.content_encoding,
-            correlation_id=properties.correlation_id,
-            timestamp=properties.timestamp,
-            type=properties.message_type,
-            app_id=properties.app_id,
-            reply_to=properties.reply_to,
-            priority=properties.priority,
-        ),
-        message_id=properties.message_id,
-        redelivered=bool(message.redelivered),
-    )

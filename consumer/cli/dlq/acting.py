@@ -13,6 +13,7 @@ from consumer.app import until_signalled
 from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
 from consumer.cli.dlq import asking, printing
 from consumer.cli.dlq.desk import at_desk
+from consumer.cli.dlq.memory import Memory, memory
 from consumer.cli.dlq.options import (
     all_option,
     audit_fits,
@@ -31,7 +32,7 @@ from consumer.deadletters.audit import Audit, audit_to
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.discard import discard as discard_letters
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.follow import Followed, Following, Whereabouts
+from consumer.deadletters.follow import Followed, Following
 from consumer.deadletters.pace import Pace
 from consumer.deadletters.repair import Repair, RepairError, repair
 from consumer.deadletters.replay import Replay
@@ -42,7 +43,7 @@ from consumer.settings import Settings
 MARGIN_SECONDS = 1.0
 
 
-Work = Callable[[Desk, Audit, Control], Awaitable[Tally]]
+Work = Callable[[Desk, Audit, Control, Memory | None], Awaitable[Tally]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def discard(ids: tuple[str, ...], yes: bool, dry_run: bool, **given: Any) -> Non
     if not _go_on("discard", task, planned, yes=yes, dry_run=dry_run):
         return
 
-    async def work(desk: Desk, record: Audit, control: Control) -> Tally:
+    async def work(desk: Desk, record: Audit, control: Control, _: Memory | None) -> Tally:
         return await discard_letters(desk, planned, record, control)
 
     tally, operation = _carry_out(settings, "discard", task, planned, work)
@@ -162,19 +163,25 @@ def _carry_out(settings: Settings, what: str, task: Task, planned: Plan, work: W
     tally = Tally(sum(planned.wanted.values()))
 
     async def recorded(desk: Desk) -> str:
-        with audit_to(task.audit, what) as record:
-            facts = {} if task.why is None else {"why": task.why}
-            record.started(tally.matched, filter=task.wanted.as_dict(), limit=task.limit, **facts)
+        async with memory(settings) as remembered:
+            with audit_to(task.audit, what) as record:
+                return await carried_out(desk, record, remembered)
 
-            async def stoppable(stop: asyncio.Event) -> None:
-                nonlocal tally
-                control = Control(stop)
-                with printing.progress(what, control):
-                    tally = await work(desk, record, control)
+    async def carried_out(desk: Desk, record: Audit, remembered: Memory | None) -> str:
+        facts = {} if task.why is None else {"why": task.why}
+        if remembered is not None:
+            remembered.listen(record, task.why or "")
+        record.started(tally.matched, filter=task.wanted.as_dict(), limit=task.limit, **facts)
 
-            await until_signalled(stoppable)
-            record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
-            return record.operation
+        async def stoppable(stop: asyncio.Event) -> None:
+            nonlocal tally
+            control = Control(stop)
+            with printing.progress(what, control):
+                tally = await work(desk, record, control, remembered)
+
+        await until_signalled(stoppable)
+        record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
+        return record.operation
 
     operation = at_desk(settings, recorded)
     return tally, operation
@@ -197,12 +204,12 @@ async def _plan_replay(desk: Desk, task: Task) -> tuple[Plan, Repair | None]:
 def _replay(settings: Settings, task: Task, planned: Plan, fixed: Repair | None) -> tuple[Tally, Followed | None, str]:
     followed: Followed | None = None
 
-    async def work(desk: Desk, record: Audit, control: Control) -> Tally:
+    async def work(desk: Desk, record: Audit, control: Control, remembered: Memory | None) -> Tally:
         nonlocal followed
         run = Replay(desk, record, Pace(desk.queue, task.per_second), fixed)
         if not task.follow:
             return await run.run(planned, control)
-        following = Following(desk, rungs(settings.routes), whereabouts(settings), quiet_seconds(settings))
+        following = Following(desk, rungs(settings.routes), remembered, quiet_seconds(settings))
         run.on_replayed = following.sent
         tally = await run.run(planned, control)
         followed = await following.watch(control, lambda _: None)
@@ -221,8 +228,3 @@ def rungs(routes: Routes) -> list[str]:
 def quiet_seconds(settings: Settings) -> float:
     """For how long empty queues prove that nothing is on its way: a try that is under way shows in none of them."""
     return settings.consumer_request_timeout + MARGIN_SECONDS
-
-
-def whereabouts(settings: Settings) -> Whereabouts | None:  # noqa: ARG001 - a ledger will be asked here
-    """Who remembers what became of the orders; None without a memory that outlives the consumer."""
-    return None

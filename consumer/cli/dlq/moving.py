@@ -16,6 +16,7 @@ from consumer.app import until_signalled
 from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
 from consumer.cli.dlq import asking, printing
 from consumer.cli.dlq.desk import at_desk
+from consumer.cli.dlq.memory import memory
 from consumer.cli.dlq.options import (
     audit_fits,
     audit_option,
@@ -26,7 +27,7 @@ from consumer.cli.dlq.options import (
     yes_option,
 )
 from consumer.deadletters import transfer
-from consumer.deadletters.audit import audit_to
+from consumer.deadletters.audit import Audit, audit_to
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.envelope import EnvelopeError
 from consumer.deadletters.sweep import Control, Tally
@@ -128,18 +129,24 @@ def _import(
     tally = Tally(planned.summary.count)
 
     async def work(desk: Desk) -> str:
-        with audit_to(audit, "import") as record:
-            record.started(tally.matched, file=str(file))
+        async with memory(settings) as remembered:
+            with audit_to(audit, "import") as record:
+                if remembered is not None:
+                    remembered.listen(record, str(file))
+                return await imported(desk, record)
 
-            async def stoppable(stop: asyncio.Event) -> None:
-                nonlocal tally
-                control = Control(stop)
-                with printing.progress("import", control):
-                    tally = await transfer.import_letters(desk, planned, lines(), record, control)
+    async def imported(desk: Desk, record: Audit) -> str:
+        record.started(tally.matched, file=str(file))
 
-            await until_signalled(stoppable)
-            record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
-            return record.operation
+        async def stoppable(stop: asyncio.Event) -> None:
+            nonlocal tally
+            control = Control(stop)
+            with printing.progress("import", control):
+                tally = await transfer.import_letters(desk, planned, lines(), record, control)
+
+        await until_signalled(stoppable)
+        record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
+        return record.operation
 
     operation = at_desk(settings, work)  # sets the tally
     return tally, operation
