@@ -40,6 +40,11 @@ class Intake:
             return self._completed(self.enrichment, document, delivery)
         return self._map(document, delivery)
 
+    async def wait_for(self, delivery: Delivery) -> Reading:
+        """The same, waited for."""
+        reading = self(delivery)
+        return await reading if isinstance(reading, Awaitable) else reading
+
     async def _completed(self, enrichment: Enrichment, document: object, delivery: Delivery) -> Reading:
         try:
             document = await enrichment.complete(document)

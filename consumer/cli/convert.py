@@ -1,38 +1,72 @@
 """`neuroon-consumer convert`."""
 
-import json
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from consumer.cli.common import exit_for, json_option, settings_or_exit
-from consumer.core.conversion import Conversion, attribute
-from consumer.core.order import Malformed, OrderPaid, Refund, parse
-from consumer.core.outcome import Dead, DeadReason, Unattributed
+from consumer.app import open_intake
+from consumer.cli.common import exit_for, json_option, print_json, run_async, settings_or_exit
+from consumer.cli.verdict import Verdict
+from consumer.core.body import Unreadable, decode
+from consumer.core.conversion import attribute
+from consumer.core.delivery import Delivery
+from consumer.core.order import Malformed, OrderPaid, Refund
+from consumer.core.outcome import Dead, DeadReason
+from consumer.core.reading import Ignored, Reading, Several, Unready
 from consumer.core.shop import Shops
 from consumer.events import split_events
+from consumer.intake import Intake
+from consumer.mappings.explain import Explanation, explain
+from consumer.mappings.guess import Fit, guess
+from consumer.mappings.library import load_mapping
 from consumer.settings import SettingsError, ShopsFileError
-
-Result = tuple[str | None, str | None, Conversion | Unattributed | Dead]  # shop id, order id, end
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--mapping", metavar="M", help="A built-in mapping's name, or a mapping file; else CONSUMER_MAPPING.")
+@click.option("--explain", "explained", is_flag=True, help="Show each path of the mapping and the value it met.")
+@click.option("--guess", "guessing", is_flag=True, help="Try the built-in mappings and say which fit.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header that the message would have.")
+@click.option("--routing-key", default="", metavar="KEY", help="The routing key that the message would have.")
 @json_option
-def convert(files: tuple[Path, ...], as_json: bool) -> None:
+def convert(  # noqa: PLR0913 - one parameter for each option
+    *,
+    files: tuple[Path, ...],
+    mapping: str | None,
+    explained: bool,
+    guessing: bool,
+    headers: tuple[str, ...],
+    routing_key: str,
+    as_json: bool,
+) -> None:
     """Show what would be sent for the events in FILES (or stdin), without sending anything.
 
     A file holds one event, a JSON array of events, or one event per line.
     """
-    shops = _configured_shops()
-    for data in read_inputs(files):
-        for event in split_events(data) or [data]:
-            result = _convert(event, shops)
-            _print(result, as_json=as_json)
+    deliveries = [
+        Delivery(event, routing_key=routing_key, headers=dict(map(_header, headers)))
+        for data in read_inputs(files)
+        for event in split_events(data) or [data]
+    ]
+    if guessing:
+        for delivery in deliveries:
+            _show_guess(guess(_document(delivery), delivery), as_json=as_json)
+        return
+    desk = _open(mapping)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    for delivery in deliveries:
+        for verdict in desk.verdicts(delivery):
+            if as_json:
+                click.echo(verdict.as_json(explained=explained))
+            else:
+                verdict.show(console, explained=explained)
 
 
 def read_inputs(files: tuple[Path, ...]) -> list[bytes]:
@@ -40,65 +74,112 @@ def read_inputs(files: tuple[Path, ...]) -> list[bytes]:
     return [sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes() for file in files or (Path("-"),)]
 
 
-def _configured_shops() -> Shops:
+@dataclass(frozen=True)
+class _Desk:
+    """Reads events as the consumer would."""
+
+    intake: Intake
+    mapping: str
+    shops: Shops
+
+    def verdicts(self, delivery: Delivery) -> Iterator[Verdict]:
+        """What would become of the event, or of each of the events in it."""
+        reading = self.intake(delivery)
+        if not isinstance(reading, Reading):
+            reading = run_async(lambda: self.intake.wait_for(delivery))
+        if isinstance(reading, Several):
+            for body in reading.bodies:
+                yield from self.verdicts(Delivery(body, routing_key=delivery.routing_key, headers=delivery.headers))
+        else:
+            yield self._verdict(reading, self._explain(delivery))
+
+    def _explain(self, delivery: Delivery) -> Explanation | None:
+        document = _document(delivery)
+        if document is None or self.intake.enrichment is not None:
+            return None  # what the enrichment made of it is its own
+        return explain(load_mapping(self.mapping), document, delivery)
+
+    def _verdict(
+        self, order: OrderPaid | Malformed | Refund | Ignored | Unready, explanation: Explanation | None
+    ) -> Verdict:
+        match order:
+            case Unready(why):
+                return Verdict(None, None, Dead(DeadReason.EXHAUSTED, f"{why}; the consumer would try again"))
+            case Malformed(detail):
+                return Verdict(order.shop_id, order.order_id, Dead(DeadReason.MALFORMED, detail), explanation)
+            case Refund(detail):
+                return Verdict(order.shop_id, order.order_id, Dead(DeadReason.REFUND, detail), explanation)
+            case Ignored():
+                return Verdict(order.shop_id, order.order_id, order, explanation)
+            case OrderPaid():
+                return self._converted(order, explanation)
+
+    def _converted(self, order: OrderPaid, explanation: Explanation | None) -> Verdict:
+        shop_id = order.shop_id
+        if self.shops.shops:
+            shop = self.shops.find(order.shop_id)
+            if isinstance(shop, str):
+                return Verdict(shop_id, order.order_id, Dead(DeadReason.UNKNOWN_SHOP, shop), explanation)
+            shop_id = shop.id
+        return Verdict(shop_id, order.order_id, attribute(order), explanation)
+
+
+def _open(mapping: str | None) -> _Desk:
     settings = settings_or_exit()
+    if mapping is not None:
+        settings = settings.model_copy(update={"consumer_mapping": mapping})
     try:
-        return settings.shops_source(os.environ).shops
+        shops = settings.shops_source(os.environ).shops
+        return _Desk(open_intake(settings, lambda: shops), settings.consumer_mapping, shops)
+    except SettingsError as error:
+        exit_for(error if mapping is None else SettingsError([_by_option(each) for each in error.problems]))
     except ShopsFileError as error:
         exit_for(SettingsError([str(error)]))
 
 
-def _convert(event: bytes, shops: Shops) -> Result:
-    order = parse(event)
-    match order:
-        case Malformed(detail):
-            return order.shop_id, order.order_id, Dead(DeadReason.MALFORMED, detail)
-        case Refund(detail):
-            return order.shop_id, order.order_id, Dead(DeadReason.REFUND, detail)
-        case OrderPaid():
-            pass
-    shop_id = order.shop_id
-    if shops.shops:
-        shop = shops.find(order.shop_id)
-        if isinstance(shop, str):
-            return order.shop_id, order.order_id, Dead(DeadReason.UNKNOWN_SHOP, shop)
-        shop_id = shop.id
-    return shop_id, order.order_id, attribute(order)
+def _by_option(problem: str) -> str:
+    return problem.replace("CONSUMER_MAPPING:", "--mapping:", 1)
 
 
-def _print(result: Result, *, as_json: bool) -> None:
+def _header(text: str) -> tuple[str, object]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise click.BadParameter(f"{text!r}: expected NAME=VALUE", param_hint="--header")
+    return name, value
+
+
+def _document(delivery: Delivery) -> object:
+    document = decode(delivery.body)
+    if isinstance(document, Unreadable):
+        return None
+    return document[0] if isinstance(document, list) and len(document) == 1 else document
+
+
+def _show_guess(fits: list[Fit], *, as_json: bool) -> None:
     if as_json:
-        click.echo(_as_json(result))
-    else:
-        _show(result)
+        print_json(
+            {
+                "best": next((fit.mapping for fit in fits if fit.fits), None),
+                "guess": [
+                    {"mapping": fit.mapping, "fits": fit.fits, "found": round(fit.found, 2), "why": _why(fit)}
+                    for fit in fits
+                ],
+            }
+        )
+        return
+    table = Table("mapping", "fits", "keys found", "why not")
+    for fit in fits:
+        table.add_row(
+            fit.mapping, "[green]yes[/]" if fit.fits else "no", f"{fit.found:.0%}", _why(fit).replace("[", r"\[")
+        )
+    Console(highlight=False).print(table)
 
 
-def _as_json(result: Result) -> str:
-    shop_id, order_id, end = result
-    match end:
-        case Conversion(_, payload):
-            # The payload is put in as it is: what is shown is what would be sent, to the byte.
-            return f'{{"outcome":"conversion","shopId":{json.dumps(shop_id)},"payload":{payload.decode()}}}'
-        case Unattributed():
-            return json.dumps({"outcome": "unattributed", "orderId": order_id, "shopId": shop_id})
-        case Dead(reason, detail):
-            dead = {"outcome": "dead", "reason": reason, "detail": detail, "orderId": order_id, "shopId": shop_id}
-            return json.dumps(dead, ensure_ascii=False)
-
-
-def _show(result: Result) -> None:
-    shop_id, order_id, end = result
-    console = Console(highlight=False)
-    name = f"order {order_id or '?'} of {f'shop {shop_id}' if shop_id else 'the one shop'}"
-    match end:
-        case Conversion(_, payload):
-            sent = json.loads(payload, parse_float=str)
-            console.print(f"[green]{name}: conversion[/green], {sent['orderValue']} {end.currency}")
-            table = Table("product", "search", "quantity", "line total")
-            for line in sent["conversions"]:
-                table.add_row(line["productId"], line["searchLogId"], str(line["quantity"]), str(line["lineTotal"]))
-            console.print(table)
-        case Unattributed():
-            console.print(f"[yellow]{name}: unattributed[/yellow], nothing would be sent")
-        case Dead(reason, detail):
-            console.print(f"[red]{name}: dead ({reason})[/red]: {detail}", markup=True)
+def _why(fit: Fit) -> str:
+    match fit.result:
+        case OrderPaid():
+            return ""
+        case Ignored(why):
+            return why
+        case Malformed(detail) | Refund(detail):
+            return detail

@@ -1,5 +1,6 @@
 """The canonical event needs no mapping. Only when it cannot be read is it looked at for an envelope around it."""
 
+import sys
 from dataclasses import replace
 
 from consumer.core.delivery import Delivery
@@ -34,10 +35,10 @@ class CanonicalReader:
         if not isinstance(order, Malformed):
             return order
         message = self.mapping.open(document, delivery)
-        if not message.peeled:
-            return self._explained(order)
-        inside = read(message.order)
-        return self._explained(inside) if isinstance(inside, Malformed) else inside
+        inside = read(message.order) if message.peeled else order
+        if isinstance(inside, Malformed):
+            return replace(inside, detail=self.mapping.explained(inside.detail, message, _SAME_NUMBERS))
+        return inside
 
-    def _explained(self, order: Malformed) -> Malformed:
-        return replace(order, detail=f"{order.detail}; mapping {self.name}")
+
+_SAME_NUMBERS = range(sys.maxsize)  # no line is left out, so that each keeps its number

@@ -5,6 +5,7 @@ All rules about what an order may hold live in `core.order`. Here it is only fou
 
 import re
 from collections.abc import Mapping as Dictionary
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +81,7 @@ class Mapping:
         order = read(event)
         if isinstance(order, OrderPaid):
             return order
-        return replace(order, detail=self._detail(order.detail, message, numbers))
+        return replace(order, detail=self.explained(order.detail, message, numbers))
 
     def translate(self, message: Message) -> tuple[dict[str, Any], list[int]]:
         """The canonical event, and for each of its lines the number it has in the foreign one.
@@ -120,7 +121,7 @@ class Mapping:
         paths = self.order.get(field) or (self.shop_hint if field == "shop" else NOWHERE)
         return identifier(paths.find(message))
 
-    def _detail(self, detail: str, message: Message, numbers: list[int]) -> str:
+    def explained(self, detail: str, message: Message, numbers: Sequence[int]) -> str:
         """What is wrong, with the line's number in the foreign event, and where this mapping looked for it."""
         place, colon, problem = detail.partition(":")
         found = _PLACE.fullmatch(place)
