@@ -49,7 +49,7 @@ def _complaint(error: JMESPathError) -> str:
     token = getattr(error, "token_value", None)
     if place is None:
         return str(error).splitlines()[0].rstrip(".:")
-    if token == "$":
+    if token == "$":  # noqa: S105 - of a language, not a secret
         return "places such as $header begin a path; to try several places, give a list of paths"
     return f"cannot go on at {token!r}, character {place + 1}" if token else f"it breaks off at character {place + 1}"
 

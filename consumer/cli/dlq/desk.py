@@ -10,13 +10,12 @@ from typing import TypeVar
 
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
-from consumer.cli.common import FAILED, complain, run_async
-from consumer.core.delivery import Delivery
-from consumer.core.order import Malformed, OrderPaid, Refund, parse
+from consumer.cli.common import FAILED, complain, exit_for, run_async
+from consumer.cli.dlq.reader import letter_reader
 from consumer.core.shop import Shops
 from consumer.deadletters.audit import AuditError
 from consumer.deadletters.browse import Desk
-from consumer.settings import Settings, ShopsFileError
+from consumer.settings import Settings, SettingsError, ShopsFileError
 
 T = TypeVar("T")
 
@@ -24,9 +23,11 @@ T = TypeVar("T")
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """A desk at the broker of the settings; raises one of LINK_ERRORS."""
+    shops = _shops(settings)
+    read = letter_reader(settings, shops)
     connection = await connect(settings.amqp_url.get_secret_value(), "neuroon-consumer dlq command")
     async with connection:
-        yield Desk(DeadLetterQueue(connection, settings.routes.queues), _read, _shops(settings))
+        yield Desk(DeadLetterQueue(connection, settings.routes.queues), read, shops)
 
 
 def at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:
@@ -45,13 +46,11 @@ def at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:
         return run_async(opened)
     except (NoQueueError, AuditError) as error:
         complain(str(error))
+    except SettingsError as error:
+        exit_for(error)
     except LINK_ERRORS as error:
         complain(f"the broker cannot be used: {describe(error)}; what was held goes back, so run it again")
     sys.exit(FAILED)
-
-
-def _read(delivery: Delivery) -> OrderPaid | Malformed | Refund:
-    return parse(delivery.body, delivery.properties.content_encoding)
 
 
 def _shops(settings: Settings) -> Shops:
