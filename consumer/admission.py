@@ -107,8 +107,10 @@ class _Api:
 class Admission:
     """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does."""
 
-    def __init__(self, neuroon: Asking, clock: Callable[[], float], limits: Limits) -> None:
-        self._neuroon, self._clock, self._limits = neuroon, clock, limits
+    def __init__(
+        self, neuroon: Asking, clock: Callable[[], float], limits: Limits, urls: Callable[[], set[str]]
+    ) -> None:
+        self._neuroon, self._clock, self._limits, self._urls = neuroon, clock, limits, urls
         self._apis: dict[str, _Api] = {}
         self._shops: dict[str, tuple[Shop, ShopState]] = {}
         self._closing = False
@@ -120,7 +122,7 @@ class Admission:
             return wait
         api = self._api(shop)
         if not await api.enter():
-            return Untried()
+            return self._in_vain(attempt)
         begun = self._clock()
         try:
             reply = await self._neuroon.post(conversion, shop)
@@ -140,8 +142,9 @@ class Admission:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def prefetch(self, urls: set[str]) -> int:
-        """How many orders may be taken from the broker, if all shops are at `urls`: 0 while a single API is down."""
+    def prefetch(self) -> int:
+        """How many orders may be taken from the broker: none while the one API of all shops is down."""
+        urls = self._urls()
         if len(urls) == 1:
             state = self._apis[url].state if (url := next(iter(urls))) in self._apis else Closed()
             if isinstance(state, Open):
@@ -163,6 +166,12 @@ class Admission:
         if api is None:
             api = self._apis[shop.api_url] = _Api(self._limits.concurrency)
         return api
+
+    def _in_vain(self, attempt: int) -> Retry | Untried:
+        """What becomes of an order whose API is down: it stays in the queue if that pauses, else it waits in a rung."""
+        if len(self._urls()) == 1:
+            return Untried()
+        return Retry(RetryReason.UNAVAILABLE, attempt, None, "the API is down")
 
     # Shops
 

@@ -96,6 +96,7 @@ class App:
             Limits(
                 settings.consumer_concurrency, settings.consumer_request_timeout, settings.consumer_hold_delay.seconds
             ),
+            lambda: {shop.api_url for shop in shops.shops.shops},
         )
         self.admission.changed = self._admission_changed
         self.pipeline = Pipeline(
@@ -164,7 +165,7 @@ class App:
 
     def _admission_changed(self) -> None:
         self.telemetry.hold(self.admission.held())
-        self.rabbit.want(self.admission.prefetch({shop.api_url for shop in self.shops.shops.shops}))
+        self.rabbit.want(self.admission.prefetch())
 
     async def _watch_shops(self) -> None:
         while True:

@@ -95,6 +95,27 @@ async def test_a_held_and_a_throttled_shop_leave_the_others_alone(
             assert await at_broker.dead() == 0
 
 
+async def test_an_api_that_is_down_does_not_stop_shops_at_another(
+    broker: PrivateBroker, names: Names, tmp_path: Path
+) -> None:
+    """Two base URLs, one of them dead: the other shop is served meanwhile, and the waiting orders afterwards."""
+    async with Sandbox([SandboxShop("a", "sk_a")], ["503"]) as down, Sandbox([SandboxShop("b", "sk_b")]) as well:
+        file = tmp_path / "shops.toml"
+        keys = (("a", down.url), ("b", well.url))
+        file.write_text(
+            "".join(f'[[shops]]\nid = "{shop}"\napi_key = "sk_{shop}"\napi_url = "{url}"\n' for shop, url in keys)
+        )
+        environ = environment(broker.url, names, well, NEUROON_SHOPS_FILE=str(file))
+        del environ["NEUROON_SHOP_ID"], environ["NEUROON_API_KEY"]
+        async with desk(broker.url, names) as at_broker, InProcess(environ) as consumer:
+            await at_broker.publish(*(order(f"{shop}-{index}", shopId=shop) for index in range(50) for shop in "ab"))
+            await eventually(lambda: len(well.orders) == 50)
+            await eventually(consumer.app.admission.paused)
+            down.fail()
+            await eventually(lambda: len(down.orders) == 50, timeout=20)
+            assert set(tries(consumer)) == {1}
+
+
 async def test_held_for_too_long_is_dead(broker: PrivateBroker, names: Names) -> None:
     """After the longest hold: `exhausted`, with the answer that held it."""
     async with Sandbox([SandboxShop(DEFAULT_SHOP.id, "sk_other")]) as sandbox, desk(broker.url, names) as at_broker:
