@@ -178,6 +178,23 @@ async def test_memory_is_bounded_by_count_and_by_bytes(
     assert ledger.condition.pending < 15
 
 
+async def test_a_batch_whose_answer_was_lost_is_not_counted_twice(store: Store, ledger: BatchedLedger) -> None:
+    """It was committed, then the link broke: it is written again, whether its messages have ids or not."""
+    write = store.write
+
+    async def written_and_lost(lines: Sequence[Record | Note]) -> None:
+        store.write = write  # type: ignore[method-assign]
+        await write(lines)
+        raise LedgerDownError("connection reset")
+
+    store.write = written_and_lost  # type: ignore[method-assign]
+    one, two = record("ORD-1", DELIVERED, message="m-1"), record("ORD-2", DELIVERED)
+    await asyncio.gather(ledger.record(one), ledger.record(two))
+    await eventually(lambda: ledger.condition.ok and not ledger.condition.pending)
+    (tally,) = await store.tallies()
+    assert (tally.received, tally.delivered) == (2, 2)
+
+
 async def test_one_entry_that_is_refused_takes_no_other_with_it(store: Store, ledger: BatchedLedger) -> None:
     """It is found among a hundred, given up and counted; the others are written."""
     store.refused = "ORD-50"
@@ -264,7 +281,7 @@ async def test_sqlite_on_a_full_disk_is_caught_up_with_when_there_is_room(tmp_pa
         if full:
             connection.execute(limit.format(1))  # type: ignore[attr-defined]
 
-    store._writing._set_up = set_up_full  # type: ignore[assignment]
+    store._writing._set_up = set_up_full
     for number in range(500):
         await ledger.record(record(f"ORD-{number}", DELIVERED))
     assert not ledger.condition.ok

@@ -195,6 +195,20 @@ async def test_a_message_that_the_broker_delivers_again_is_counted_once(
     assert await store.tallies() == [tally]
 
 
+async def test_a_copy_that_a_crash_made_is_received_like_any_other(store: Store) -> None:
+    """Published to the delay queue, not acknowledged, delivered again: two messages where there was one."""
+    await store.write([record("ORD-1", RETRY, message="m-1")])
+    await store.write([record("ORD-1", Delivered(200), at=NOON + 1, message="m-1", redelivered=True)])
+    await store.write([record("ORD-1", Duplicate(), at=NOON + 5, attempt=2, fresh=False, message="m-2")])
+    assert await store.tallies() == [Tally("shop_a", DAY, received=2, delivered=1, duplicate=1)]
+
+
+async def test_a_message_whose_first_record_is_lost_is_received_with_its_second(store: Store) -> None:
+    """What overflowed while the ledger was away does not open the account."""
+    await store.write([record("ORD-1", Delivered(200), attempt=2, fresh=False)])
+    assert await store.tallies() == [Tally("shop_a", DAY, received=1, delivered=1)]
+
+
 async def test_another_message_of_the_same_order_is_counted_though_redelivered(store: Store) -> None:
     """A second publication, returned untried by a consumer that stopped, is a duplicate like any other."""
     await store.write([record("ORD-1", Delivered(200), message="m-1")])

@@ -14,6 +14,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -187,6 +188,7 @@ class BatchedLedger:
                 await (self._keep(batch) if batch else self.store.delivered([PROBE]))
             except Exception as error:  # noqa: BLE001 - all but LedgerDownError is a driver's bug; it must not end us
                 self._unusable(str(error) if isinstance(error, LedgerDownError) else type(error).__name__)
+                self._doubt(len(batch))
                 await self._pause(failures)
                 failures += 1
                 continue
@@ -202,6 +204,13 @@ class BatchedLedger:
             else:
                 await self._pause(0)
         self._writing = None
+
+    def _doubt(self, entries: int) -> None:
+        """The oldest entries may be in the store though its answer was lost: told so, it does not count them twice."""
+        for index in range(entries):
+            line, waiting = self._pending[index]
+            if isinstance(line, Record) and not line.redelivered:
+                self._pending[index] = replace(line, redelivered=True), waiting
 
     async def _keep(self, batch: Sequence[Line]) -> None:
         """Write a batch; what the store refuses is found by halving, and given up alone. Raises LedgerDownError."""

@@ -206,8 +206,9 @@ def _recorded(before: Row | None, new: Row) -> Row:
     if new["digest"] is not None and (not final or before["digest"] is None):
         row["digest"] = new["digest"]
     trace = new["trace"]
-    again = trace is not None and trace < 0 and before["trace"] in {trace, -1 - trace}
+    again = trace < 0 and before["trace"] in {trace, -1 - trace}
     row["trace"] = trace
+    row["returns"] += new["returns"]
     if again and new["last_outcome"] == "duplicate" and before["last_outcome"] in _FINAL:
         return row
     row["last_outcome"] = new["last_outcome"]
@@ -217,9 +218,8 @@ def _recorded(before: Row | None, new: Row) -> Row:
         if left is not None:
             row[left] -= 1
         return row
-    row["received"] += new["received"]
-    if not new["received"]:
-        row["dead" if before["waiting"] <= 0 and before["dead"] > 0 else "waiting"] -= 1
+    came_from = next((place for place in ("waiting", "dead") if before[place] > 0), None) if new["returns"] else None
+    row["received" if came_from is None else came_from] += 1 if came_from is None else -1
     return row
 
 
@@ -238,7 +238,7 @@ def _noted(before: Row | None, new: Row) -> Row:
     return row
 
 
-_NOTHING = dict.fromkeys(("attempts", "attempt", "replays", "received", *_COUNTS), 0)
+_NOTHING = dict.fromkeys(("attempts", "attempt", "replays", "returns", "received", *_COUNTS), 0)
 
 
 def _entry(key: Key, row: Row) -> Entry:

@@ -34,7 +34,7 @@ PRUNED_AT_A_TIME = 5_000
 # "neuroon" in ASCII: whoever migrates holds this advisory lock.
 MIGRATION_LOCK = 0x6E6575726F6F6E
 
-_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # What is in a row will not do; ValueError is what asyncpg itself finds wrong with a value before it sends it.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
 

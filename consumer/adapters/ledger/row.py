@@ -39,7 +39,8 @@ class OrderRow(NamedTuple):
     unattributed_at: float | None
     source: str | None
     last_outcome: str
-    trace: int | None
+    trace: int
+    returns: int
     received: int
     delivered: int
     duplicate: int
@@ -107,11 +108,12 @@ def order_row(record: Record) -> OrderRow:
         OUTBOX if record.outbox else None,
         name,
         _trace(record),
-        int(record.fresh),
+        int(not record.fresh),
+        1,
         int(name == "delivered"),
         int(name == "duplicate"),
         int(name == "unattributed"),
-        int(name in {"waiting", "held"}) - int(not record.fresh),
+        int(name in {"waiting", "held"}),
         int(name == "dead"),
     )
 
@@ -196,11 +198,13 @@ def _failed_tries(outcome: Outcome, attempt: int) -> int:
             return attempt - 1
 
 
-def _trace(record: Record) -> int | None:
-    """A checksum of the message's id, so that a message that comes again is not counted again; -1 - it for that one."""
-    if record.message is None:
-        return None
-    checksum = zlib.crc32(record.message.encode("utf-8", "surrogatepass"))
+def _trace(record: Record) -> int:
+    """A checksum of the message's id, so that a message that comes again is not counted again; -1 - it for that one.
+
+    Without an id only this very record, written once more, can be recognised.
+    """
+    identity = repr(record.at) if record.message is None else record.message
+    checksum = zlib.crc32(identity.encode("utf-8", "surrogatepass"))
     return -1 - checksum if record.redelivered else checksum
 
 

@@ -5,7 +5,7 @@ Where an order's row exists, these expressions say what a further end of a try m
 * what it was delivered with stays, whatever comes later;
 * a message that the broker delivers again (`_SAME`) replaces what was recorded of it, and is not counted twice;
 * a message that came from one of our queues leaves there what it was counted as: waiting, or dead where a replay was
-  not noted.
+  not noted; one that was counted nowhere (a crash made two of it, or its first record is lost) is received now.
 """
 
 from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow
@@ -35,7 +35,7 @@ def _counted(column: str, *words: str, left: str) -> str:
     inside = ", ".join(f"'{word}'" for word in words)
     added = f"CASE WHEN excluded.last_outcome IN ({inside}) THEN 1 ELSE 0 END"
     replaced = f"CASE WHEN t.last_outcome IN ({inside}) THEN 1 ELSE 0 END"
-    came_from = f"CASE WHEN excluded.received = 0 AND {left} THEN 1 ELSE 0 END"
+    came_from = f"CASE WHEN excluded.returns > 0 AND {left} THEN 1 ELSE 0 END"
     change = f"{added} - CASE WHEN {_SAME} THEN {replaced} ELSE {came_from} END"
     return f"{column} = t.{column} + CASE WHEN {_ONLY_ACK_LOST} THEN 0 ELSE {change} END"
 
@@ -58,11 +58,15 @@ _UPDATE_ORDER = ",\n".join(
         _last("source"),
         f"last_outcome = CASE WHEN {_ONLY_ACK_LOST} THEN t.last_outcome ELSE excluded.last_outcome END",
         "trace = excluded.trace",
-        f"received = t.received + CASE WHEN {_SAME} THEN 0 ELSE excluded.received END",
+        "returns = t.returns + excluded.returns",
+        (
+            f"received = t.received + CASE WHEN {_SAME} OR (excluded.returns > 0 AND (t.waiting > 0 OR t.dead > 0)) "
+            "THEN 0 ELSE 1 END"
+        ),
         _counted("delivered", "delivered", left=_NOWHERE),
         _counted("duplicate", "duplicate", left=_NOWHERE),
         _counted("unattributed", "unattributed", left=_NOWHERE),
-        _counted("waiting", "waiting", "held", left="(t.waiting > 0 OR t.dead <= 0)"),
+        _counted("waiting", "waiting", "held", left="t.waiting > 0"),
         _counted("dead", "dead", left="t.waiting <= 0 AND t.dead > 0"),
     )
 )

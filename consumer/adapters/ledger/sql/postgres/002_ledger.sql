@@ -22,6 +22,8 @@ ALTER TABLE neuroon_conversion_outbox
     -- The last record's own outcome, and a checksum of the message it was about: a redelivered one is not counted again.
     ADD COLUMN last_outcome TEXT,
     ADD COLUMN trace BIGINT,
+    -- Records of messages that came back from a queue of ours.
+    ADD COLUMN returns INT NOT NULL DEFAULT 0,
     -- Messages about this order, by where they are.
     ADD COLUMN received INT NOT NULL DEFAULT 0,
     ADD COLUMN delivered INT NOT NULL DEFAULT 0,

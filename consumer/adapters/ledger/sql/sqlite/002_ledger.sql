@@ -28,6 +28,8 @@ CREATE TABLE neuroon_ledger_new (
     -- The last record's own outcome, and a checksum of the message it was about: a redelivered one is not counted again.
     last_outcome TEXT,
     trace INT,
+    -- Records of messages that came back from a queue of ours.
+    returns INT NOT NULL DEFAULT 0,
     -- Messages about this order, by where they are.
     received INT NOT NULL DEFAULT 0,
     delivered INT NOT NULL DEFAULT 0,
