@@ -5,17 +5,16 @@ Between the pipeline and Neuroon. The states and what leads from one to the next
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from consumer.admission.gate import Gate
 from consumer.core import breaker
 from consumer.core.breaker import Closed, Free, Held, Open, Probing, ShopState, Waiting
 from consumer.core.conversion import Conversion
-from consumer.core.limit import Limit
 from consumer.core.outcome import (
     Misconfigured,
     Outcome,
@@ -58,52 +57,6 @@ class Limits:
     hold: float
 
 
-class _Api:
-    """One base URL: its state, its limit, and those who wait for their turn."""
-
-    def __init__(self, concurrency: int) -> None:
-        self.state: breaker.Api = Closed()
-        self.limit = Limit.full(concurrency)
-        self.needed = max(3, min(breaker.FAILING_ORDERS, concurrency))
-        self.under_way = 0
-        self.suspicion: asyncio.Task[None] | None = None
-        self.recovery: asyncio.Task[None] | None = None
-        self.news = asyncio.Event()
-        self._waiting: deque[asyncio.Future[bool]] = deque()
-
-    async def enter(self) -> bool:
-        """Wait for a turn; False when the API went down meanwhile."""
-        if isinstance(self.state, Open):
-            return False
-        if self.under_way < int(self.limit.value):
-            self.under_way += 1
-            return True
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.result():
-                self.leave()
-            raise
-
-    def leave(self) -> None:
-        """Give the turn to the next."""
-        self.under_way -= 1
-        self.admit()
-
-    def admit(self) -> None:
-        """Let in as many of those who wait as the limit allows; all of them out when the API is down."""
-        down = isinstance(self.state, Open)
-        while self._waiting and (down or self.under_way < int(self.limit.value)):
-            turn = self._waiting.popleft()
-            if turn.done():
-                continue
-            if not down:
-                self.under_way += 1
-            turn.set_result(not down)
-
-
 class Admission:
     """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does."""
 
@@ -111,7 +64,7 @@ class Admission:
         self, neuroon: Asking, clock: Callable[[], float], limits: Limits, urls: Callable[[], set[str]]
     ) -> None:
         self._neuroon, self._clock, self._limits, self._urls = neuroon, clock, limits, urls
-        self._apis: dict[str, _Api] = {}
+        self._apis: dict[str, Gate] = {}
         self._shops: dict[str, tuple[Shop, ShopState]] = {}
         self._closing = False
         self.changed: Callable[[], None] = lambda: None
@@ -161,10 +114,10 @@ class Admission:
         """The shops that are held, by id."""
         return {shop_id: state for shop_id, (_, state) in self._shops.items() if isinstance(state, Held)}
 
-    def _api(self, shop: Shop) -> _Api:
+    def _api(self, shop: Shop) -> Gate:
         api = self._apis.get(shop.api_url)
         if api is None:
-            api = self._apis[shop.api_url] = _Api(self._limits.concurrency)
+            api = self._apis[shop.api_url] = Gate(self._limits.concurrency)
         return api
 
     def _in_vain(self, attempt: int) -> Retry | Untried:
@@ -218,7 +171,7 @@ class Admission:
 
     # The API
 
-    def _answered(self, api: _Api, reply: Reply, begun: float) -> None:
+    def _answered(self, api: Gate, reply: Reply, begun: float) -> None:
         now = self._clock()
         self._become(api, breaker.succeeded(api.state, now))
         slow = now - begun > self._limits.timeout * SLOW_SHARE
@@ -230,7 +183,7 @@ class Admission:
         api.admit()
 
     async def _failed(
-        self, api: _Api, shop: Shop, reply: Unavailable, order: str, attempt: int, begun: float
+        self, api: Gate, shop: Shop, reply: Unavailable, order: str, attempt: int, begun: float
     ) -> Outcome:
         now = self._clock()
         api.limit = api.limit.shrunk(begun, now)
@@ -243,14 +196,14 @@ class Admission:
             return Retry(retry.reason, attempt, retry.after, retry.detail, retry.status)
         return retry
 
-    async def _suspect(self, api: _Api, shop: Shop) -> None:
+    async def _suspect(self, api: Gate, shop: Shop) -> None:
         """Wait until it is known whether the API is down as a whole; all that fail meanwhile wait for one answer."""
         if api.suspicion is None or api.suspicion.done():
             api.news.clear()
             api.suspicion = asyncio.create_task(self._find_out(api, shop))
         await asyncio.shield(api.suspicion)
 
-    async def _find_out(self, api: _Api, shop: Shop) -> None:
+    async def _find_out(self, api: Gate, shop: Shop) -> None:
         if not await self._alive(shop):
             self._become(api, breaker.opened(api.state, self._clock()), shop)
             return
@@ -267,7 +220,7 @@ class Admission:
         except TimeoutError:
             return False
 
-    def _become(self, api: _Api, state: breaker.Api, shop: Shop | None = None) -> None:
+    def _become(self, api: Gate, state: breaker.Api, shop: Shop | None = None) -> None:
         before, api.state = api.state, state
         if type(before) is type(state):
             return
@@ -289,7 +242,7 @@ class Admission:
         api.admit()
         self.changed()
 
-    async def _recover(self, api: _Api, shop: Shop) -> None:
+    async def _recover(self, api: Gate, shop: Shop) -> None:
         """Ask now and then whether the API is back, ever more rarely; then let one order try."""
         while isinstance(api.state, Open):
             await asyncio.sleep(max(0.0, api.state.until - self._clock()))
