@@ -12,6 +12,7 @@ from consumer.cli.demo import demo
 from consumer.cli.dlq import dlq
 from consumer.cli.explain import explain
 from consumer.cli.ledger import ledger
+from consumer.cli.outbox import outbox
 from consumer.cli.mappings import mappings
 from consumer.cli.publish import publish
 from consumer.cli.run import run
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (run, demo, check, convert, publish, sandbox, dlq, explain, ledger, mappings):
+for command in (run, demo, check, convert, publish, sandbox, dlq, explain, ledger, outbox, mappings):
     main.add_command(command)

@@ -1,0 +1,158 @@
+"""`neuroon-consumer outbox`."""
+
+import asyncio
+import os
+import random
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import click
+
+from consumer.adapters.ledger.opening import open_ledger
+from consumer.adapters.neuroon import Neuroon
+from consumer.adapters.outboxtable import RECIPE_TABLE, OutboxError, open_outbox
+from consumer.app import load_shops, until_signalled
+from consumer.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    complain,
+    exit_for,
+    json_option,
+    print_json,
+    run_async,
+    settings_or_exit,
+)
+from consumer.outbox import DirectCourier, Flushed, Outbox, Patient, outbox_routes, read_row
+from consumer.pipeline import Pipeline, Surroundings
+from consumer.settings import Settings, SettingsError, ShopsSource, values
+from consumer.telemetry import configure_logging
+
+# When `outbox flush` runs once, somebody else decides when it runs again; the recipe says "every N minutes".
+USUAL_SECONDS = 300.0
+
+
+@click.group()
+def outbox() -> None:
+    """Send what a shop put into an outbox table, as Neuroon's recipe lays it out."""
+
+
+def _interval(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else values.duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@outbox.command()
+@click.option(
+    "--url",
+    envvar="OUTBOX_URL",
+    metavar="URL",
+    help="Database with the table: sqlite:///path or postgresql://...; by itself the ledger's. Also as OUTBOX_URL, "
+    "which keeps a password off the command line.",
+)
+@click.option("--table", default=RECIPE_TABLE, show_default=True, help="Name of the table.")
+@click.option("--shop", metavar="SHOP", help="The shop of rows that name none; needed when several are configured.")
+@click.option("--every", callback=_interval, metavar="TIME", help="Again and again, such as 1m, until stopped.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N rows at a time.")
+@json_option
+def flush(url: str | None, table: str, shop: str | None, every: float | None, limit: int | None, as_json: bool) -> None:
+    """Send the rows with synced_at IS NULL and attempts < 5, the oldest first, each once.
+
+    Marks synced_at, or attempts and last_error, as the recipe does. Any number may run at the same time. A row that
+    could not be sent is no failure of the flush: its turn comes again.
+    """
+    settings = settings_or_exit()
+    configure_logging(settings.log_format, settings.log_level)
+    try:
+        shops = load_shops(settings, os.environ)
+        shop = _only_shop(shops, shop)
+        run = Run(settings, shops, url or settings.ledger_url.get_secret_value(), table, shop, every, limit)
+        run_async(lambda: run.all(as_json=as_json))
+    except SettingsError as error:
+        exit_for(error)
+    except OutboxError as error:
+        complain(f"the outbox cannot be used: {error}")
+        sys.exit(FAILED)
+
+
+def _only_shop(shops: ShopsSource, name: str | None) -> str | None:
+    """The id of the shop that is named, or of the only one there is; None if each row must tell its own."""
+    if name is None:
+        return shops.shops.shops[0].id if len(shops.shops.shops) == 1 else None
+    found = shops.shops.find(name)
+    if isinstance(found, str):
+        complain(f"--shop {name}: {found}")
+        sys.exit(WRONG_USAGE)
+    return found.id
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of the command."""
+
+    settings: Settings
+    shops: ShopsSource
+    url: str
+    table: str
+    shop: str | None
+    every: float | None
+    limit: int | None
+
+    async def all(self, *, as_json: bool) -> None:
+        """Flush once, or every so often until a signal."""
+
+        async def repeat(stop: asyncio.Event) -> None:
+            async with AsyncExitStack() as stack:
+                outbox = await self._open(stack)
+                while not stop.is_set():
+                    result = await outbox.flush(self.limit)
+                    _print(result, as_json=as_json)
+                    if self.every is None:
+                        return
+                    await _sleep(self.every, stop)
+                    self.shops.reload()
+
+        await until_signalled(repeat)
+
+    async def _open(self, stack: AsyncExitStack) -> Outbox:
+        settings, shops = self.settings, self.shops
+        neuroon = Neuroon(
+            timeout=settings.consumer_request_timeout,
+            concurrency=settings.consumer_concurrency,
+            known_conflicts=settings.neuroon_conflict == "known",
+        )
+        stack.push_async_callback(neuroon.close)
+        ledger = Patient(open_ledger(settings.ledger_url.get_secret_value()))
+        stack.push_async_callback(ledger.close)
+        await ledger.open()
+        table = await open_outbox(self.url, self.table)
+        stack.push_async_callback(table.close)
+        pipeline = Pipeline(
+            read=read_row,
+            courier=DirectCourier(neuroon),
+            ledger=ledger,
+            routes=outbox_routes(self.every or USUAL_SECONDS),
+            # 1.0 draws no jitter: the next flush comes when it comes.
+            world=Surroundings(clock=time.time, draw=lambda: 1.0, shops=lambda: shops.shops),
+            outbox=True,
+        )
+        return Outbox(table, pipeline, ledger, self.shop)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    """Sleep, but not into a stop; a tenth more or less keeps several from asking at the same moment."""
+    try:
+        async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):  # noqa: S311 - no secret
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+def _print(result: Flushed, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        click.echo(f"{result.rows} rows: {result.synced} synced, {result.failed} failed")
