@@ -102,7 +102,8 @@ class Rabbit:
                 log.warning("broker not usable", why=_reason(error), retry_in_seconds=round(pause, 1))
                 await self._sleep(pause)
                 continue
-            log.info("consuming", queue=self._wanted.main.name, prefetch=session.prefetch, again=consumed_before)
+            told = "consuming" if session.prefetch else "paused"
+            log.info(told, queue=self._wanted.main.name, prefetch=session.prefetch, again=consumed_before)
             consumed_before, failures = True, 0
             await self._until_lost(session)
 

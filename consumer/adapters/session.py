@@ -78,6 +78,8 @@ class Session:
         self._channel: AbstractChannel
         self._tag: str | None = None
         self._on_delivery: OnDelivery
+        self._changing = asyncio.Lock()
+        self._ending = False
         self.prefetch = 0
         self.blocked = False
         self.messages = 0  # ready in the queue, when it was last looked at
@@ -129,13 +131,14 @@ class Session:
 
         Always by a new consumer: quorum queues know a prefetch of a consumer only, and it cannot be changed.
         """
-        if self._tag is not None:
-            tag, self._tag, self.prefetch = self._tag, None, 0
-            await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
-        if prefetch:
-            await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
-            confirmed = await self._channel.basic_consume(self._queue, self._receive, timeout=RPC_TIMEOUT)
-            self._tag, self.prefetch = confirmed.consumer_tag, prefetch
+        async with self._changing:
+            if self._tag is not None:
+                tag, self._tag, self.prefetch = self._tag, None, 0
+                await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
+            if prefetch and not self._ending:
+                await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
+                confirmed = await self._channel.basic_consume(self._queue, self._receive, timeout=RPC_TIMEOUT)
+                self._tag, self.prefetch = confirmed.consumer_tag, prefetch
 
     async def _receive(self, message: DeliveredMessage) -> None:
         tag = message.delivery_tag or 0
@@ -159,7 +162,8 @@ class Session:
             self.lost.set_result(why)
 
     async def stop_consuming(self) -> None:
-        """Ask the broker for no further deliveries; what was delivered can still be settled."""
+        """Ask the broker for no further deliveries, for good; what was delivered can still be settled."""
+        self._ending = True
         if self._watch is not None:
             self._watch.cancel()
         if not self.lost.done():
