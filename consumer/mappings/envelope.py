@@ -17,16 +17,20 @@ LAYERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One kind. Without `body` it only tells the event's type."""
+    """One kind. Without `body` it only tells the event's type. `key`: one that it always has."""
 
     name: str
     about: str
+    key: str | None
     when: Getter | None
     body: Getter | None
     type: Paths
 
     def fits(self, message: Message) -> bool:
         """Whether what is left of the body is such an envelope."""
+        event = message.event
+        if self.key is not None and not (isinstance(event, dict) and self.key in event):
+            return False
         return self.when is not None and is_true(self.when(message))
 
     def take_off(self, message: Message) -> None:
@@ -83,4 +87,12 @@ def _envelope(name: str, table: dict[str, str | list[str]]) -> Envelope:
 
     types = table.get("type", ())
     texts = (types,) if isinstance(types, str) else tuple(types)
-    return Envelope(name, str(table["about"]), getter("when"), getter("body"), compile_paths(texts, "event"))
+    key = table.get("key")
+    return Envelope(
+        name,
+        str(table["about"]),
+        key if isinstance(key, str) else None,
+        getter("when"),
+        getter("body"),
+        compile_paths(texts, "event"),
+    )

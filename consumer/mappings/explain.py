@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from consumer.core.delivery import Delivery
 from consumer.mappings.expression import is_true
+from consumer.mappings.linerule import NOTHING_BOUGHT
 from consumer.mappings.mapping import Mapping
 from consumer.mappings.message import Message
 from consumer.mappings.path import Paths, is_blank
@@ -97,6 +98,8 @@ def _line_steps(mapping: Mapping, message: Message) -> Iterator[Step]:
     for number, message.line in enumerate(rows if isinstance(rows, list) else ()):
         name = f"line[{number}]"
         yield from _conditions(f"{name}.skip", mapping.line.skip, message)
+        if mapping.line.reason_to_skip(message) == NOTHING_BOUGHT:
+            yield Step(f"{name}.skip", NOTHING_BOUGHT, True, used=True)
         for field, paths in mapping.line.fields.items():
             yield from _steps(f"{name}.{field}", paths, message)
         yield from _steps(f"{name}.clicks", mapping.line.clicks, message)

@@ -15,7 +15,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.visitor import Options, TreeInterpreter
 
-from consumer.mappings.functions import FUNCTIONS, ExactFunctions
+from consumer.mappings.functions import FUNCTIONS, QUICK, ExactFunctions
 
 Node = dict[str, Any]
 Expression = Callable[[Any], Any]
@@ -31,8 +31,8 @@ def compile_expression(text: str) -> Expression:
         tree: Node = jmespath.compile(text).parsed
     except JMESPathError as error:
         raise ExpressionError(f"expected a JMESPath expression; {_complaint(error)}") from error
-    for call in _calls(tree):
-        _check_call(call["value"], len(call["children"]))
+    for node in _nodes(tree):
+        _check(node)
     return _compiled(tree)
 
 
@@ -54,12 +54,18 @@ def _complaint(error: JMESPathError) -> str:
     return f"cannot go on at {token!r}, character {place + 1}" if token else f"it breaks off at character {place + 1}"
 
 
-def _calls(node: Node) -> Iterator[Node]:
-    if node["type"] == "function_expression":
-        yield node
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
     for child in node.get("children", ()):
         if isinstance(child, dict):
-            yield from _calls(child)
+            yield from _nodes(child)
+
+
+def _check(node: Node) -> None:
+    if node["type"] == "function_expression":
+        _check_call(node["value"], len(node["children"]))
+    if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
+        raise ExpressionError("! takes the first name only, which is never meant; put what it is to negate in brackets")
 
 
 def _check_call(name: str, given: int) -> None:
@@ -74,7 +80,11 @@ def _check_call(name: str, given: int) -> None:
         raise ExpressionError(f"{name}() takes {len(signature)}{more} arguments, found {given}")
 
 
-_library = TreeInterpreter(Options(custom_functions=ExactFunctions()))
+_functions = ExactFunctions()
+_library = TreeInterpreter(Options(custom_functions=_functions))
+
+# A function met a value of another type: it has found nothing.
+_NOTHING_FOUND = (JMESPathError, TypeError, ValueError, ArithmeticError)
 
 
 def _compiled(node: Node) -> Expression:
@@ -86,10 +96,40 @@ def _by_library(node: Node) -> Expression:
     def evaluate(value: Any) -> Any:
         try:
             return _library.visit(node, value)
-        except (JMESPathError, TypeError, ValueError, ArithmeticError):
-            return None  # a function met a value of another type: it has found nothing
+        except _NOTHING_FOUND:
+            return None
 
     return evaluate
+
+
+def _call(node: Node) -> Expression:
+    """A function whose arguments are all plain; the library takes those that map or sort by an expression."""
+    if any(child["type"] == "expref" for child in node["children"]):
+        return _by_library(node)
+    arguments = tuple(_compiled(child) for child in node["children"])
+    function = QUICK.get(node["value"])
+    if function is not None and len(arguments) == 1:
+        (only,) = arguments
+        return lambda value: function(only(value))
+    if function is not None:
+        return lambda value: function(*[argument(value) for argument in arguments])
+    name = node["value"]
+
+    def call(value: Any) -> Any:
+        try:
+            return _functions.call_function(name, [argument(value) for argument in arguments])
+        except _NOTHING_FOUND:
+            return None
+
+    return call
+
+
+def _list(node: Node) -> Expression:
+    members = tuple(_compiled(child) for child in node["children"])
+    if all(child["type"] == "literal" for child in node["children"]):
+        constant = [child["value"] for child in node["children"]]
+        return lambda value: None if value is None else constant
+    return lambda value: None if value is None else [member(value) for member in members]
 
 
 def _field(node: Node) -> Expression:
@@ -193,6 +233,8 @@ def _projection(node: Node) -> Expression:
 
 _COMPILERS: dict[str, Callable[[Node], Expression]] = {
     "field": _field,
+    "function_expression": _call,
+    "multi_select_list": _list,
     "subexpression": _chain,
     "index_expression": _chain,
     "pipe": _chain,

@@ -5,6 +5,7 @@ JMESPath knows floats only. Here its functions take the exact numbers that a bod
 
 import base64
 import binascii
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -36,10 +37,8 @@ class ExactFunctions(functions.Functions):  # type: ignore[misc]  # the library 
 
     @signature(ANY)  # type: ignore[untyped-decorator]
     def _func_last_segment(self, value: object) -> object:
-        """What follows the last slash or colon: MUG_BLUE of /api/v2/shop/product-variants/MUG_BLUE."""
-        if not isinstance(value, str):
-            return None
-        return value.rstrip("/").replace(":", "/").rpartition("/")[2].partition("?")[0]
+        """See `last_segment`."""
+        return last_segment(value)
 
     @signature(ANY)  # type: ignore[untyped-decorator]
     def _func_from_json(self, value: object) -> object:
@@ -75,7 +74,7 @@ class ExactFunctions(functions.Functions):  # type: ignore[misc]  # the library 
     @signature(ANY, {"types": ["string"]})  # type: ignore[untyped-decorator]
     def _func_has(self, value: object, key: str) -> bool:
         """Whether an object has this key, whatever is behind it."""
-        return isinstance(value, dict) and key in value
+        return has(value, key)
 
     @signature({"types": ["number"]}, {"types": ["number"]})  # type: ignore[untyped-decorator]
     def _func_subtract(self, left: int | Decimal, right: int | Decimal) -> object:
@@ -88,4 +87,53 @@ _URL_SAFE = str.maketrans("-_", "+/")
 # What each function is called, and what it takes.
 FUNCTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     name: entry["signature"] for name, entry in ExactFunctions.FUNCTION_TABLE.items()
+}
+
+
+def last_segment(value: object) -> str | None:
+    """What follows the last slash or colon: MUG_BLUE of /api/v2/shop/product-variants/MUG_BLUE."""
+    if not isinstance(value, str):
+        return None
+    return value.rstrip("/").replace(":", "/").rpartition("/")[2].partition("?")[0]
+
+
+def has(value: object, key: object) -> bool:
+    """Whether an object has this key, whatever is behind it."""
+    return isinstance(value, dict) and key in value
+
+
+def _contains(subject: object, search: object) -> bool | None:
+    if isinstance(subject, str):
+        return search in subject if isinstance(search, str) else None
+    return search in subject if isinstance(subject, list) else None
+
+
+def _length(value: object) -> int | None:
+    return len(value) if isinstance(value, str | list | dict) else None
+
+
+def _keys(value: object) -> list[object] | None:
+    return list(value) if isinstance(value, dict) else None
+
+
+def _values(value: object) -> list[object] | None:
+    return list(value.values()) if isinstance(value, dict) else None
+
+
+_TYPES = {bool: "boolean", str: "string", list: "array", dict: "object", int: "number", Decimal: "number"}
+
+
+def _type(value: object) -> str:
+    return _TYPES.get(type(value), "null")
+
+
+# The functions that envelopes and built-in mappings use at every order, without the checks of the library.
+QUICK: dict[str, Callable[..., Any]] = {
+    "contains": _contains,
+    "has": has,
+    "keys": _keys,
+    "last_segment": last_segment,
+    "length": _length,
+    "type": _type,
+    "values": _values,
 }

@@ -18,6 +18,8 @@ SUFFIX = ".toml"
 # A mapping may extend one that extends another; more than this is a circle.
 GENERATIONS = 4
 
+HERE = Path()
+
 
 class Reader(Protocol):
     """Makes an order of a decoded event."""
@@ -65,7 +67,7 @@ def builtin_text(name: str) -> str:
     return (resources.files(__package__) / "builtin" / f"{name}{SUFFIX}").read_text("utf-8")
 
 
-def _source(name_or_path: str, generations: int, beside: Path | None = None) -> Source:
+def _source(name_or_path: str, generations: int, beside: Path = HERE) -> Source:
     own = _read(name_or_path, beside)
     base = own.tables.get("extends")
     if base is None:
@@ -74,13 +76,13 @@ def _source(name_or_path: str, generations: int, beside: Path | None = None) -> 
         raise MappingError([f"{own.place(('extends',))}: extends: expected a built-in mapping's name, or a file"])
     if generations == 0:
         raise MappingError([f"{own.place(('extends',))}: extends: goes round in a circle"])
-    return own.over(_source(base, generations - 1, Path(name_or_path).parent))
+    return own.over(_source(base, generations - 1, (beside / name_or_path).parent))
 
 
-def _read(name_or_path: str, beside: Path | None) -> Source:
+def _read(name_or_path: str, beside: Path) -> Source:
     if name_or_path in builtin_names():
         return read_source(f"{name_or_path}{SUFFIX}", builtin_text(name_or_path))
-    path = (beside or Path()) / name_or_path
+    path = beside / name_or_path
     if not path.is_file() and not name_or_path.endswith(SUFFIX) and "/" not in name_or_path:
         builtin_text(name_or_path)
     try:

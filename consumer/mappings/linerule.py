@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from consumer.core.clicks import parse_clicks
 from consumer.core.identifier import to_identifier
-from consumer.core.money import to_amount
 from consumer.mappings.amounts import Amounts, scaled
 from consumer.mappings.expression import is_true
 from consumer.mappings.message import Message
@@ -38,18 +38,20 @@ class LineRule:
 
         `clicks` are the order's, `exponent` its own. What is not found is left out.
         """
-        if self.reason_to_skip(message) is not None:
+        if self.skip and self._condition_met(message) is not None:
             return None
         line: dict[str, Any] = {}
         for name, paths in self.fields.items():
             value = paths.find(message)
             if value is not None:
                 line[LINE_FIELDS[name]] = value
+        if _is_zero(line.get("quantity")):
+            return None
         if self.amounts.exponent != 0:
             self._scale(line, message, exponent)
         if self.clicks:
             clicks = {**clicks, **parse_clicks(self.clicks.find(message))}
-        if len(self.fields["product"].texts) > 1:
+        if clicks and len(self.fields["product"].texts) > 1:
             self._choose_product(line, message, clicks)
         if self.clicks and "searchLogId" not in line:
             search = clicks.get(identifier(line.get("productId")) or "")
@@ -59,11 +61,16 @@ class LineRule:
 
     def reason_to_skip(self, message: Message) -> str | None:
         """Why the line is not to count: a condition of the mapping, or nothing was bought. None if it counts."""
+        met = self._condition_met(message)
+        if met is None and _is_zero(self.fields["quantity"].find(message)):
+            return NOTHING_BOUGHT
+        return met
+
+    def _condition_met(self, message: Message) -> str | None:
         for text, getter in zip(self.skip.texts, self.skip.getters, strict=True):
             if is_true(getter(message)):
                 return text
-        quantity = self.fields["quantity"].find(message)
-        return NOTHING_BOUGHT if quantity is not None and to_amount(quantity) == 0 else None
+        return None
 
     def _scale(self, line: dict[str, Any], message: Message, exponent: int) -> None:
         exponent = self.amounts.of_line(message, exponent)
@@ -73,10 +80,17 @@ class LineRule:
 
     def _choose_product(self, line: dict[str, Any], message: Message, clicks: Dictionary[str, str]) -> None:
         """Of several ids the one that the clicks know, since that is what Neuroon calls the product; else the first."""
-        for candidate in self.fields["product"].find_all(message):
-            if identifier(candidate) in clicks:
+        for getter in self.fields["product"].getters:
+            candidate = getter(message)
+            if candidate is not None and identifier(candidate) in clicks:
                 line["productId"] = candidate
                 return
+
+
+def _is_zero(quantity: object) -> bool:
+    if isinstance(quantity, str):
+        return bool(quantity) and not quantity.strip("0. ")
+    return isinstance(quantity, int | Decimal) and quantity == 0
 
 
 def identifier(value: object) -> str | None:

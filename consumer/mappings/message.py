@@ -51,6 +51,13 @@ class Message:
     line: object = None
     peeled: list[str] = field(default_factory=list)
 
+    def as_object(self) -> dict[str, object]:
+        """All parts at once, with header names in lower case."""
+        carrier = self.carrier
+        beside = {"headers": carrier.headers, "properties": carrier.properties}
+        keys = {"routing_key": carrier.routing_key, "exchange": carrier.exchange, "type": self.type}
+        return {"body": self.body, "event": self.event, "order": self.order, "line": self.line, **beside, **keys}
+
 
 def _text(value: object) -> object:
     if not isinstance(value, bytes | bytearray):

@@ -6,6 +6,7 @@ $order.currency             from the order, for the paths of a line
 $body | data[0].id          from the body as it came
 $header.X-Shopify-Topic     a header; its name is taken as it stands, in any case
 $routing_key                also $exchange, $type (what the envelope calls the event), $property.app_id
+$message | headers."x-a"    from an object of all of these, to compare one with another
 """
 
 import re
@@ -78,7 +79,7 @@ def compile_path(text: str, base: str) -> Getter:
     raise PathError(f"expected one of {SCOPES}")
 
 
-SCOPES = "$event, $order, $line, $body, $header.NAME, $property.NAME, $routing_key, $exchange or $type"
+SCOPES = "$event, $order, $line, $body, $message, $header.NAME, $property.NAME, $routing_key, $exchange or $type"
 
 
 def _body(expression: Expression) -> Getter:
@@ -97,7 +98,17 @@ def _line(expression: Expression) -> Getter:
     return lambda message: expression(message.line)
 
 
-_BASES: dict[str, Callable[[Expression], Getter]] = {"body": _body, "event": _event, "order": _order, "line": _line}
+def _message(expression: Expression) -> Getter:
+    return lambda message: expression(message.as_object())
+
+
+_BASES: dict[str, Callable[[Expression], Getter]] = {
+    "body": _body,
+    "event": _event,
+    "order": _order,
+    "line": _line,
+    "message": _message,
+}
 
 
 def _named(scope: str, name: str | None) -> Getter:
@@ -105,12 +116,16 @@ def _named(scope: str, name: str | None) -> Getter:
         raise PathError(f"expected a name, such as ${scope}.{'X-Shop' if scope == 'header' else 'app_id'}")
     if scope == "header":
         key = name.strip().strip('"').lower()
+        if _NOT_IN_A_NAME.search(key):
+            example = f"$message | headers.\"{key.split()[0]}\" == '...'"
+            raise PathError(f"expected a header's name and nothing after it; to compare it: {example}")
         return lambda message: message.carrier.headers.get(key)
     if name not in {*PROPERTIES, "message_id"}:
         raise PathError(f"expected a property out of {', '.join(PROPERTIES)}, message_id")
     return lambda message: message.carrier.properties[name]
 
 
+_NOT_IN_A_NAME = re.compile(r"[\s=|&\[\]()]")
 _NAMED = frozenset({"header", "property"})
 
 _PLAIN: dict[str, Getter] = {
