@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check format schema lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ check: setup ## formatting, lint, types, and who may import whom
 format: setup ## put the code in shape
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+schema: setup ## write docs/schema/ anew from the code
+	@mkdir -p docs/schema
+	$(BIN)/neuroon-consumer schema json-schema > docs/schema/order-paid.schema.json
+	$(BIN)/neuroon-consumer schema asyncapi > docs/schema/asyncapi.json
 
 lock: setup ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade for the newest of all)
 	$(BIN)/python -m pip install --quiet '$(UV)'

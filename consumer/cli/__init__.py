@@ -12,11 +12,12 @@ from consumer.cli.demo import demo
 from consumer.cli.dlq import dlq
 from consumer.cli.explain import explain
 from consumer.cli.ledger import ledger
-from consumer.cli.outbox import outbox
 from consumer.cli.mappings import mappings
+from consumer.cli.outbox import outbox
 from consumer.cli.publish import publish
 from consumer.cli.run import run
 from consumer.cli.sandbox import sandbox
+from consumer.cli.schema import schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (run, demo, check, convert, publish, sandbox, dlq, explain, ledger, outbox, mappings):
+for command in (run, demo, check, convert, publish, sandbox, dlq, explain, ledger, outbox, mappings, schema):
     main.add_command(command)
