@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import structlog
 
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
+from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
 from consumer.adapters.topology import Topology, topology
 from consumer.admission import Admission, Limits
+from consumer.balance import BalanceWatch
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.outcome import Reply
@@ -137,6 +139,7 @@ class App:
         watching = asyncio.create_task(self._watch_shops())
         ticking = asyncio.create_task(self.health.tick())
         consuming = asyncio.create_task(self.rabbit.run())
+        balancing = asyncio.create_task(self._watch_balance())
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({watching, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -144,9 +147,9 @@ class App:
             await consuming  # raises what ended it, if it was not us
             log.info("stopped", finished=drained.finished, returned=drained.returned)
         finally:
-            for task in (watching, ticking, consuming, stopping):
+            for task in (watching, ticking, consuming, balancing, stopping):
                 task.cancel()
-            await asyncio.gather(watching, ticking, consuming, stopping, return_exceptions=True)
+            await asyncio.gather(watching, ticking, consuming, balancing, stopping, return_exceptions=True)
 
     async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
         handled = await self.pipeline.handle(delivery)
@@ -166,6 +169,11 @@ class App:
     def _admission_changed(self) -> None:
         self.telemetry.hold(self.admission.held())
         self.rabbit.want(self.admission.prefetch())
+
+    async def _watch_balance(self) -> None:
+        if isinstance(self.ledger, BatchedLedger):
+            url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
+            await BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance).run()
 
     async def _watch_shops(self) -> None:
         while True:

@@ -5,14 +5,23 @@ that the ledger believes to wait and that is in no queue is exactly what must be
 explained away here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from aio_pika.abc import AbstractConnection
 
-from consumer.adapters.ledger import Tally
+from consumer.adapters.ledger import LedgerDownError, Store, Tally
+from consumer.adapters.link import LINK_ERRORS, connect
 from consumer.adapters.topology import queue_state
 from consumer.core.settlement import Routes
+
+FIRST_PAUSE = 20.0
+LEAST_PAUSE = 300.0
+# A look reads every row of the ledger, about a second for a million: it may take one part in so many of the time.
+SHARE = 200.0
 
 ENDS = ("delivered", "duplicate", "unattributed", "waiting", "dead", "discarded")
 
@@ -73,6 +82,32 @@ async def ask_queues(connection: AbstractConnection, routes: Routes) -> InQueues
     retry = [await _messages(connection, routes.queues.retry(name)) for name in sorted(names)]
     main, dead = await _messages(connection, routes.queues.main), await _messages(connection, routes.queues.dead)
     return InQueues(main, sum(retry), dead)
+
+
+@dataclass
+class BalanceWatch:
+    """Closes the account again and again, and hands the result to `show`."""
+
+    store: Store
+    url: str
+    routes: Routes
+    show: Callable[[Mapping[str, int]], None]
+
+    async def run(self) -> None:
+        """Run for as long as the program does; while ledger or broker are away, the last result stays."""
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            begun = time.monotonic()
+            with contextlib.suppress(LedgerDownError, *LINK_ERRORS):
+                await self._close_account()
+            pause = max(LEAST_PAUSE, SHARE * (time.monotonic() - begun))
+
+    async def _close_account(self) -> None:
+        connection = await connect(self.url, "neuroon-consumer balance")
+        async with connection:
+            queues = await ask_queues(connection, self.routes)
+        self.show(balance(await self.store.tallies(), queues).as_dict())
 
 
 async def _messages(connection: AbstractConnection, name: str) -> int:

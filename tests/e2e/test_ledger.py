@@ -225,3 +225,23 @@ async def test_a_kill_in_the_middle_leaves_the_account_closed(
     assert (account["difference"], account["disagreements"]) == (0, {})
     # A crash between a confirmed publish and its ack leaves a copy too many: received, and a duplicate.
     assert 1500 <= account["received"] <= 1564
+
+
+async def test_the_account_is_a_metric(
+    broker: PrivateBroker, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed again and again while the consumer runs, by itself."""
+    monkeypatch.setattr("consumer.balance.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("consumer.balance.LEAST_PAUSE", 0.1)
+    monkeypatch.setattr("consumer.balance.SHARE", 1.0)
+    async with Sandbox(faults=["400:order=BAD-1"]) as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+        async with InProcess(environ) as consumer:
+            await at_broker.publish(order("ORD-1"), order("ORD-1"), order("BAD-1"))
+
+            def shown(place: str) -> float | None:
+                return consumer.app.telemetry.registry.get_sample_value("neuroon_consumer_balance", {"place": place})
+
+            await eventually(lambda: shown("received") == 3)
+            await eventually(lambda: (shown("delivered"), shown("duplicate"), shown("dead")) == (1, 1, 1))
+            await eventually(lambda: shown("difference") == 0)
