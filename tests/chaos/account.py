@@ -1,0 +1,167 @@
+"""The account: every order is where its fate wants it, or is named with what is known of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.core import delivery as header
+from consumer.sandbox import Received
+from tests.chaos.orders import DEAD, Fate, Order
+from tests.support.broker import Message
+
+# What a fault did may come to light later: after the ladder, or a broker's pause.
+_AFTERMATH_SECONDS = 60.0
+# Log lines of which there must be none.
+_ALARMING = frozenset({"bug", "settling failed", "handler failed", "library", "not JSON"})
+
+Lines = Callable[[], Iterable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that was: from when to when (Unix seconds), and how many posts too many it excuses."""
+
+    name: str
+    target: str
+    began: float
+    ended: float
+    excuses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known when the dust has settled. `copies`: how many messages of an order there may have been."""
+
+    orders: Mapping[str, Order]
+    copies: Mapping[str, int]
+    recorded: Sequence[Received]
+    dead: Sequence[Message]
+    left: Mapping[str, Sequence[Message]]
+    struck: Sequence[Struck]
+    logs: Sequence[Lines]
+    ledger_shared: bool
+    seconds: float
+
+
+@dataclass
+class Account:
+    """What came out. It closes when there are no `problems`."""
+
+    plan: str
+    evidence: Evidence
+    problems: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+    again: int = 0
+    allowed: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def closes(self) -> bool:
+        """Whether nothing is lost and nothing unexplained."""
+        return not self.problems
+
+
+def reckon(plan: str, evidence: Evidence, problems: Iterable[str]) -> Account:
+    """Account for every order."""
+    account = Account(plan, evidence, list(problems))
+    unattributed = _read_logs(account)
+    letters = _letters(account)
+    recorded = {each.order_id: each for each in evidence.recorded}
+    for order in evidence.orders.values():
+        for problem in _look(order, recorded.get(order.id), letters.get(order.id, []), order.id in unattributed):
+            account.problems.append(f"{order.id} of {order.shop}: {problem}")
+            account.unexplained.append(order.id)
+    for queue, messages in evidence.left.items():
+        account.problems.append(f"{len(messages)} messages left in {queue}")
+    for name in recorded.keys() - evidence.orders.keys():
+        account.problems.append(f"{name}: recorded, and never published")
+    _posted_again(account)
+    return account
+
+
+def _look(order: Order, at_neuroon: Received | None, letters: list[Message], told: bool) -> Iterator[str]:
+    if order.fate in DEAD:
+        yield from _look_for_dead(order, at_neuroon, letters)
+        return
+    if letters:
+        yield f"dead, {len(letters)} times: {_why(letters[0])}"
+    if order.fate is Fate.UNATTRIBUTED:
+        if at_neuroon is not None:
+            yield "recorded, though nothing of it came from a search"
+        elif not told and not letters:
+            yield "lost: nobody says what became of it"
+    elif at_neuroon is None:
+        if not letters:
+            yield "lost: neither recorded nor dead"
+    elif at_neuroon.body != order.payload or at_neuroon.conflict:
+        yield "recorded with other bytes"
+    elif at_neuroon.shop_id != order.shop:
+        yield f"recorded for {at_neuroon.shop_id}"
+
+
+def _look_for_dead(order: Order, at_neuroon: Received | None, letters: list[Message]) -> Iterator[str]:
+    if at_neuroon is not None:
+        yield "recorded, though it should be dead"
+    if not letters:
+        yield "lost: it should be dead"
+    for letter in letters:
+        if letter.headers.get(header.REASON) != order.fate.value:
+            yield f"dead with another reason than {order.fate.value}: {_why(letter)}"
+
+
+def _why(letter: Message) -> str:
+    ours = {name: value for name, value in letter.headers.items() if name in {header.REASON, header.DETAIL}}
+    return str(ours or {name: value for name, value in letter.headers.items() if name.startswith("x-")})
+
+
+def _letters(account: Account) -> dict[str, list[Message]]:
+    """The dead letters by order: by their bodies, which must be as they were published."""
+    by_body = {order.body: order.id for order in account.evidence.orders.values()}
+    letters: defaultdict[str, list[Message]] = defaultdict(list)
+    for letter in account.evidence.dead:
+        name = by_body.get(letter.body)
+        if name is None:
+            account.problems.append(f"a dead letter with a body that nobody published: {_why(letter)}")
+        else:
+            letters[name].append(letter)
+    again = sum(max(0, len(each) - account.evidence.copies[name]) for name, each in letters.items())
+    if again > (allowed := sum(each.excuses for each in account.evidence.struck)):
+        account.problems.append(f"{again} dead letters too many, of which {allowed} would be allowed")
+    return letters
+
+
+def _posted_again(account: Account) -> None:
+    """Each order posted twice needs a fault at the time, and all of them together no more than the faults excuse."""
+    evidence = account.evidence
+    excuses = [each for each in evidence.struck if each.excuses]
+    account.allowed = sum(each.excuses for each in excuses)
+    for each in evidence.recorded:
+        own = 1 if evidence.ledger_shared else evidence.copies.get(each.order_id, 1)
+        too_many = max(0, each.posts - own)
+        account.again += too_many
+        if too_many and not any(_covers(fault, each) for fault in excuses):
+            account.problems.append(f"{each.order_id}: posted {each.posts} times, and no fault excuses it")
+            account.unexplained.append(each.order_id)
+    if account.again > account.allowed:
+        account.problems.append(f"{account.again} posts too many; the faults excuse {account.allowed}")
+
+
+def _covers(fault: Struck, received: Received) -> bool:
+    return fault.began <= received.last and received.first <= fault.ended + _AFTERMATH_SECONDS
+
+
+def _read_logs(account: Account) -> set[str]:
+    """Count what the consumers tell; the orders that they let go as unattributed."""
+    unattributed: set[str] = set()
+    for lines in account.evidence.logs:
+        for line in lines():
+            event = str(line.get("event"))
+            account.told[event] += 1
+            if event == "settled":
+                account.told[f"settled: {line['outcome']}"] += 1
+                if line["outcome"] == "unattributed":
+                    unattributed.add(str(line["order"]))
+            elif event in _ALARMING and account.told[event] <= 5:
+                account.problems.append(f"logged: {line}")
+    return unattributed

@@ -1,0 +1,171 @@
+"""The storm: orders are published while faults strike; then all is mended, and the dust settles."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from consumer.adapters.link import LINK_ERRORS, connect
+from consumer.adapters.topology import queue_state
+from consumer.devbroker import PrivateBroker
+from tests.chaos import faults, orders
+from tests.chaos.account import Account, Evidence, Struck, reckon
+from tests.chaos.orders import Fate, Order
+from tests.chaos.publishing import Publishing
+from tests.chaos.world import CONSUMERS, EXIT_SECONDS, World, a_world
+from tests.conftest import Names
+from tests.support.broker import desk
+from tests.support.eventually import eventually
+
+# A quorum queue that is younger when its broker is killed may come back without a leader.
+_SETTLED_QUEUES_SECONDS = 2.0
+_AT_ONCE = 3
+# The breaker's longest pause, the longest one between two connects, and three missed heartbeats fit in.
+_DUST_SECONDS = 150.0
+# An order is handled for a second at most, the request's timeout, and half a second of doubt.
+_LOOKS, _LOOK_SECONDS = 5, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A storm to be. The same seed draws the same orders and the same faults."""
+
+    seed: int
+    orders: int
+    faults: int
+    seconds: float
+    ledger: str = "memory"
+
+    def __str__(self) -> str:
+        minutes = f"{self.seconds / 60:.3g}"
+        return f"SEED={self.seed} MINUTES={minutes} ORDERS={self.orders} FAULTS={self.faults} LEDGER={self.ledger}"
+
+
+@dataclass
+class Storm:
+    """One storm over one world."""
+
+    plan: Plan
+    world: World
+    publishing: Publishing
+    struck: list[Struck] = field(default_factory=list)
+    _victims: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def rage(self) -> list[Order]:
+        """Publish and strike until both are through; the orders that were published."""
+        rng = Random(self.plan.seed)
+        published = orders.draw(rng, self.plan.orders)
+        gap = self.plan.seconds / self.plan.faults
+        blows = faults.draw(rng, self.plan.faults, gap, ledger=self.world.postgres is not None)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.publishing.publish(published, self.plan.orders / self.plan.seconds))
+            group.create_task(self._strike_all(blows))
+        return published
+
+    async def settle(self) -> list[Order]:
+        """Wait until nothing waits anywhere; the pulse: orders published meanwhile.
+
+        They keep the API's breaker informed: with nothing but orders that always fail, it could not know.
+        """
+        pulse: list[Order] = []
+        beating = asyncio.create_task(self._beat(pulse))
+        try:
+            await eventually(self._stays_quiet, timeout=_DUST_SECONDS, what="all queues empty, all consumers consuming")
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+        await self.publishing.publish(pulse[-1:], 1)  # the last may not have been confirmed
+        await eventually(self._stays_quiet, timeout=30, what="all queues empty after the last order")
+        return pulse
+
+    async def _strike_all(self, blows: list[faults.Draw]) -> None:
+        room = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for blow in blows:
+                await asyncio.sleep(blow.gap)
+                await room.acquire()
+                task = group.create_task(self._strike(blow))
+                task.add_done_callback(lambda _: room.release())
+
+    async def _strike(self, blow: faults.Draw) -> None:
+        fault = blow.kind(self.world, blow.which)
+        async with self._victims[fault.target]:
+            began = time.time()
+            try:
+                await fault.strike()
+                await asyncio.sleep(blow.seconds)
+            finally:
+                await fault.mend()
+            self.struck.append(Struck(fault.name, fault.target, began, time.time(), fault.excuses))
+
+    async def _beat(self, pulse: list[Order]) -> None:
+        rng = Random(self.plan.seed)
+        while True:
+            order = orders.one(rng, self.plan.orders + len(pulse), Fate.DELIVERED)
+            pulse.append(order)
+            await self.publishing.publish([order], 1)
+            await asyncio.sleep(0.5)
+
+    async def _stays_quiet(self) -> bool:
+        """Whether nothing turns up for a while: what is being handled is in no count of what is ready."""
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not await self._is_quiet():
+                return False
+        return True
+
+    async def _is_quiet(self) -> bool:
+        try:
+            async with await connect(self.world.broker.url, "chaos") as connection:
+                states = [await queue_state(connection, queue) for queue in self.world.queues()]
+        except LINK_ERRORS:
+            return False
+        return all(each is not None and each.messages == 0 for each in states) and (
+            states[0] is not None and states[0].consumers == CONSUMERS
+        )
+
+
+async def storm(plan: Plan, broker: PrivateBroker, names: Names, folder: Path) -> Account:
+    """Let a storm rage, and account for every order."""
+    begun = time.time()
+    async with _a_storm(plan, broker, names, folder) as it:
+        problems = []
+        published, pulse = await it.rage(), []
+        try:
+            pulse = await it.settle()
+        except AssertionError as error:
+            problems.append(str(error))
+        await asyncio.gather(*(each.terminate(EXIT_SECONDS) for each in it.world.workers))
+        problems += [fault for each in it.world.workers for fault in each.faults_of_ours]
+        async with desk(broker.url, names) as at_broker:
+            dead = await at_broker.take_dead()
+            left = {queue: await at_broker.take(queue) for queue in it.world.queues()}
+        evidence = Evidence(
+            orders={each.id: each for each in (*published, *pulse)},
+            copies=it.publishing.copies,
+            recorded=it.world.sandbox.orders,
+            dead=dead,
+            left={queue: messages for queue, messages in left.items() if messages},
+            struck=it.struck,
+            logs=[each.lines for each in it.world.workers],
+            ledger_shared=it.world.ledger_shared,
+            seconds=time.time() - begun,
+        )
+        return reckon(str(plan), evidence, problems)
+
+
+@asynccontextmanager
+async def _a_storm(plan: Plan, broker: PrivateBroker, names: Names, folder: Path) -> AsyncIterator[Storm]:
+    async with a_world(broker, names, folder, plan.ledger) as world:
+        publishing = Publishing(broker.url, names)
+        it = Storm(plan, world, publishing)
+        await eventually(it._is_quiet, timeout=60, what="both consumers consume")
+        await asyncio.sleep(_SETTLED_QUEUES_SECONDS)
+        try:
+            yield it
+        finally:
+            await publishing.close()

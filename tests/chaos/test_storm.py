@@ -1,0 +1,18 @@
+"""A short storm, each time another one; `make chaos` lets a long one rage."""
+
+import random
+from pathlib import Path
+
+from consumer.devbroker import PrivateBroker
+from tests.chaos.report import report
+from tests.chaos.storm import Plan, storm
+from tests.conftest import Names
+
+
+async def test_a_storm_costs_no_order(own_broker: PrivateBroker, names: Names, tmp_path: Path) -> None:
+    """Whatever breaks, every order ends where it belongs; twice posted only after a crash or a lost answer."""
+    plan = Plan(seed=random.randrange(10**6), orders=2000, faults=20, seconds=25)
+    print(f"\nto see it again: make chaos {plan}")
+    account = await storm(plan, own_broker, names, tmp_path)
+    print(report(account))
+    assert account.closes, account.problems[:5]
