@@ -43,6 +43,7 @@ def configure_logging(log_format: str | None, level: str, stream: TextIO = sys.s
     logging.basicConfig(handlers=[_ToStructlog()], level=max(threshold, logging.WARNING), force=True)
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)  # it calls every connect in vain an error
 
 
 class _ToStructlog(logging.Handler):
