@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format schema lock clean
+.PHONY: help setup demo test check format schema lock clean chaos
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ demo: setup ## watch orders go from a private RabbitMQ to a local Neuroon
 
 test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose)
 	@$(BIN)/pytest $(ARGS)
+
+# Also FAULTS=, how many are drawn (26 a minute), and LEDGER=memory, sqlite or postgres, which both consumers share.
+chaos: setup ## a storm of faults over orders, every one accounted for (SEED=1 MINUTES=20 ORDERS=50000)
+	@SEED='$(SEED)' MINUTES='$(MINUTES)' ORDERS='$(ORDERS)' FAULTS='$(FAULTS)' LEDGER='$(LEDGER)' $(BIN)/python -m tests.chaos
 
 check: setup ## formatting, lint, types, and who may import whom
 	$(BIN)/ruff format --check

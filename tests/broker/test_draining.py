@@ -1,0 +1,87 @@
+"""Shutdown in bad moments: the link is stalled, the broker is not there yet, or the prefetch is just being changed."""
+
+import asyncio
+import signal
+import time
+
+from consumer.adapters.session import Acks
+from consumer.adapters.topology import queue_state
+from consumer.devbroker import PrivateBroker
+from consumer.sandbox import Sandbox
+from tests.conftest import Names
+from tests.support.broker import desk
+from tests.support.eventually import eventually
+from tests.support.inprocess import InProcess
+from tests.support.program import Consumer, environment
+from tests.support.proxy import Proxy
+
+# Far below the 30 s that a pod usually gets.
+PROMPT_SECONDS = 12
+
+
+async def test_a_shutdown_does_not_wait_for_a_link_that_cannot_be_opened(names: Names, link: Proxy) -> None:
+    """SIGTERM while the broker does not answer the greeting: gone within seconds, with status 0."""
+    link.stall()
+    consumer = Consumer(environment(f"amqp://guest:guest@127.0.0.1:{link.port}/", names))
+    await consumer.start()
+    await eventually(lambda: link.accepted, timeout=20)
+    asked = time.monotonic()
+    consumer.send(signal.SIGTERM)
+    assert await consumer.wait() == 0
+    assert time.monotonic() - asked < PROMPT_SECONDS
+
+
+async def test_a_shutdown_does_not_wait_for_a_stalled_link(names: Names, link: Proxy) -> None:
+    """SIGTERM while nothing passes between us and the broker: gone within seconds, with status 0."""
+    async with Consumer(environment(f"amqp://guest:guest@127.0.0.1:{link.port}/", names)) as consumer:
+        link.stall()
+        asked = time.monotonic()
+        consumer.send(signal.SIGTERM)
+        assert await consumer.wait(90) == 0
+        assert time.monotonic() - asked < PROMPT_SECONDS
+
+
+async def test_a_drain_is_not_undone_by_a_change_of_the_prefetch(broker: PrivateBroker, names: Names) -> None:
+    """The API comes back in the middle of a shutdown: no consumer is made for it any more."""
+    async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
+        async with InProcess(environment(broker.url, names, sandbox)) as consumer:
+            session = consumer.app.rabbit._session
+            assert session is not None
+            await asyncio.gather(session.consume(7), session.stop_consuming(), session.consume(9))
+            state = await queue_state(at_broker.connection, names.queue)
+            assert state is not None
+            assert (session.prefetch, state.consumers) == (0, 0)
+
+
+class _SlowChannel:
+    """Takes frames in no fixed order, as the client library's full write queue does: here a nack is overtaken."""
+
+    is_closed = False
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.sent: list[tuple[str, int, bool]] = []
+
+    async def basic_ack(self, tag: int, multiple: bool = False, wait: bool = True) -> None:
+        self.sent.append(("ack", tag, multiple))
+
+    async def basic_nack(self, tag: int, requeue: bool = True, wait: bool = True) -> None:
+        await self.room.wait()
+        self.sent.append(("nack", tag, False))
+
+
+async def test_a_message_on_its_way_back_is_never_acknowledged_with_its_successors() -> None:
+    """An acknowledgement "up to here" that overtook a return would lose the order."""
+    channel = _SlowChannel()
+    acks = Acks(channel)  # type: ignore[arg-type]  # as much of a channel as is used
+    for tag in (1, 2, 3):
+        acks.delivered(tag)
+    returning = asyncio.create_task(acks.give_back(2))
+    await asyncio.sleep(0)
+    acks.ack(1)
+    acks.ack(3)
+    await eventually(lambda: len(channel.sent) == 2)
+    assert channel.sent == [("ack", 1, True), ("ack", 3, False)]
+    channel.room.set()
+    await returning
+    assert channel.sent[2:] == [("nack", 2, False)]
