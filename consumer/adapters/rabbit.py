@@ -93,7 +93,7 @@ class Rabbit:
         consumed_before = False
         while not self._stopping.is_set():
             try:
-                session = await self._open()
+                session = await self._open_unless_stopped()
             except (TopologyError, *LINK_ERRORS) as error:
                 if isinstance(error, TopologyError) and not consumed_before:
                     raise
@@ -102,6 +102,8 @@ class Rabbit:
                 log.warning("broker not usable", why=_reason(error), retry_in_seconds=round(pause, 1))
                 await self._sleep(pause)
                 continue
+            if session is None:
+                return
             told = "consuming" if session.prefetch else "paused"
             log.info(told, queue=self._wanted.main.name, prefetch=session.prefetch, again=consumed_before)
             consumed_before, failures = True, 0
@@ -129,6 +131,24 @@ class Rabbit:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _open_unless_stopped(self) -> Session | None:
+        """A session; None when a drain began meanwhile, which must not wait for a broker that does not answer."""
+        opening = asyncio.ensure_future(self._open())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                return None
+            session = await opening
+        finally:
+            for task in (opening, stopping):
+                task.cancel()
+            await asyncio.gather(opening, stopping, return_exceptions=True)
+        if self._stopping.is_set():
+            await session.close()
+            return None
+        return session
 
     async def _open(self) -> Session:
         async with asyncio.timeout(OPEN_TIMEOUT):

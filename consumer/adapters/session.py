@@ -19,6 +19,9 @@ from consumer.core.delivery import Delivery
 # How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a
 # lost cancel, a queue whose leader moved. 30 s is well below the minutes after which somebody would be paged.
 WATCH_SECONDS = 30.0
+# To take leave of the broker in good order. One that has not answered by then will notice by itself, and a shutdown
+# must not wait longer: a pod has 30 s by default, and the grace is spent out of the same.
+LEAVE_SECONDS = 4.0
 
 OnDelivery = Callable[["Session", int, Delivery], None]
 
@@ -44,9 +47,13 @@ class Acks:
 
     async def give_back(self, tag: int) -> None:
         """Return `tag` to its queue."""
-        self._outstanding.pop(tag, None)
-        if not self._channel.is_closed:
-            await self._channel.basic_nack(tag, requeue=True, wait=False)
+        # It stays outstanding until the frame is on its way. The library's write queue is short, and a frame that waits
+        # for room may be overtaken: an acknowledgement "up to here" would then cover this message, and lose it.
+        try:
+            if not self._channel.is_closed:
+                await self._channel.basic_nack(tag, requeue=True, wait=False)
+        finally:
+            self._outstanding.pop(tag, None)
 
     async def flush(self) -> None:
         """Send what has gathered: one frame for the run of oldest deliveries, one for each of the others."""
@@ -78,7 +85,7 @@ class Session:
         self._channel: AbstractChannel
         self._tag: str | None = None
         self._on_delivery: OnDelivery
-        self._changing = asyncio.Lock()
+        self._changing = asyncio.Lock()  # one change of the consumer at a time
         self._ending = False
         self.prefetch = 0
         self.blocked = False
@@ -129,7 +136,8 @@ class Session:
     async def consume(self, prefetch: int) -> None:
         """Consume with this prefetch instead of the present one; 0 takes nothing. Raises one of LINK_ERRORS.
 
-        Always by a new consumer: quorum queues know a prefetch of a consumer only, and it cannot be changed.
+        Always by a new consumer: quorum queues know a prefetch of a consumer only, and it cannot be changed. After
+        `stop_consuming` there is none any more, whatever is asked for.
         """
         async with self._changing:
             if self._tag is not None:
@@ -168,7 +176,8 @@ class Session:
             self._watch.cancel()
         if not self.lost.done():
             try:
-                await self.consume(0)
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self.consume(0)
             except LINK_ERRORS as error:
                 self.lose(describe(error))
 
@@ -177,12 +186,7 @@ class Session:
         self.lose("closed by us")
         if self._watch is not None:
             self._watch.cancel()
-        for connection in (self._consuming, self._publishing):
-            try:
-                async with asyncio.timeout(RPC_TIMEOUT):
-                    await connection.close()
-            except LINK_ERRORS:
-                continue  # it was broken already
+        await asyncio.gather(_leave(self._consuming), _leave(self._publishing))
 
     async def _ask_after_consumer(self) -> None:
         while not self.lost.done():
@@ -199,6 +203,14 @@ class Session:
                 self.lose("the broker does not know our consumer")
             else:
                 self.messages = state.messages
+
+
+async def _leave(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await connection.close()
+    except LINK_ERRORS:
+        return  # it was broken already
 
 
 def _why(what: str, error: BaseException | None) -> str:

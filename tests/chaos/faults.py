@@ -26,6 +26,7 @@ class Fault(ABC):
     which: int = 0
     excuses: int = 0
     victim: ClassVar[str] = ""
+    longest: ClassVar[float] = 5.0  # seconds
 
     @property
     def name(self) -> str:
@@ -118,9 +119,9 @@ class LinkDown(Fault):
 
 
 class LinkStalled(Fault):
-    """Nothing passes and nothing is closed."""
+    """Nothing passes and nothing is closed; a heartbeat that is missed for some 9 s ends it."""
 
-    victim = "link"
+    victim, longest = "link", 15.0
 
     async def strike(self) -> None:
         self.world.links[self.which].stall()
@@ -165,7 +166,7 @@ class BrokerKilled(BrokerStopped):
 class BrokerFrozen(Fault):
     """SIGSTOP: connections stay open and nothing answers."""
 
-    victim = "broker"
+    victim, longest = "broker", 12.0
 
     async def strike(self) -> None:
         self.excuses = ALL
@@ -357,6 +358,6 @@ def draw(rng: Random, count: int, gap: float, *, ledger: bool) -> list[Draw]:
     kinds = [kind for kind in _DRAW if ledger or kind is not LedgerGone]
     weights = [_DRAW[kind][0] for kind in kinds]
     return [
-        Draw(kind, rng.randrange(_DRAW[kind][1]), rng.uniform(0, 2 * gap), rng.uniform(0.2, 5))
+        Draw(kind, rng.randrange(_DRAW[kind][1]), rng.uniform(0, 2 * gap), rng.uniform(0.2, kind.longest))
         for kind in rng.choices(kinds, weights, k=count)
     ]
