@@ -1,7 +1,8 @@
 """Connections and channels to the broker, with the settings that every one of them needs."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import aio_pika
 import aiormq
@@ -18,32 +19,51 @@ RPC_TIMEOUT = 20.0
 LINK_ERRORS = (OSError, TimeoutError, aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError)
 
 
+@contextmanager
+def own_cancellation() -> Iterator[None]:
+    """Let a CancelledError pass only when it is we who were cancelled; ConnectionResetError for any other.
+
+    When heartbeats fail to come, aiormq cancels its reader, and every call that waits for an answer then raises the
+    reader's CancelledError: to us that is a lost link, and must not end the task that would open a new one.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionResetError("connection lost while the broker was asked") from error
+
+
 async def connect(url: str, name: str) -> AbstractConnection:
     """An open connection that shows as `name` in the broker's lists; raises one of LINK_ERRORS."""
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
-    return await aio_pika.connect(
-        parsed, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": name, "product": "neuroon-consumer"}
-    )
+    with own_cancellation():
+        return await aio_pika.connect(
+            parsed, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": name, "product": "neuroon-consumer"}
+        )
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
     """A channel of its own; with `confirms` the broker answers every publish, and an unroutable one raises."""
     channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-    await channel.initialize(timeout=RPC_TIMEOUT)
-    return await channel.get_underlay_channel()
+    with own_cancellation():
+        await channel.initialize(timeout=RPC_TIMEOUT)
+        return await channel.get_underlay_channel()
 
 
 @asynccontextmanager
 async def short_channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
     """A channel for one question, because the broker closes the channel of a question that it answers with no."""
     channel = await open_channel(connection)
-    try:
-        yield channel
-    finally:
-        if not channel.is_closed:
-            await channel.close()
+    with own_cancellation():
+        try:
+            yield channel
+        finally:
+            if not channel.is_closed:
+                await channel.close()
 
 
 def describe(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
-from consumer.adapters.link import LINK_ERRORS, describe, open_channel
+from consumer.adapters.link import LINK_ERRORS, describe, open_channel, own_cancellation
 from consumer.core.delivery import Properties
 
 # Longer than a quorum queue needs to elect a leader; shorter than the time an operator would call it stuck.
@@ -54,14 +54,15 @@ class Publisher:
         under way with one id the unroutable one would be reported as confirmed.
         """
         try:
-            confirm = await self._channel.basic_publish(
-                body,
-                exchange=exchange,
-                routing_key=routing_key,
-                properties=_amqp_properties(headers, properties),
-                mandatory=mandatory,
-                timeout=CONFIRM_TIMEOUT,
-            )
+            with own_cancellation():
+                confirm = await self._channel.basic_publish(
+                    body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=_amqp_properties(headers, properties),
+                    mandatory=mandatory,
+                    timeout=CONFIRM_TIMEOUT,
+                )
         except aiormq.exceptions.PublishError as error:
             raise PublishFailedError(f"no queue at {exchange or routing_key!r}", unroutable=True) from error
         except (aiormq.exceptions.DeliveryError, *LINK_ERRORS) as error:

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from consumer.adapters.inbound import to_delivery
-from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel
+from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel, own_cancellation
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import Topology, compare, declare, queue_state
 from consumer.core.delivery import Delivery
@@ -140,13 +140,17 @@ class Session:
         `stop_consuming` there is none any more, whatever is asked for.
         """
         async with self._changing:
-            if self._tag is not None:
-                tag, self._tag, self.prefetch = self._tag, None, 0
-                await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
-            if prefetch and not self._ending:
-                await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
-                confirmed = await self._channel.basic_consume(self._queue, self._receive, timeout=RPC_TIMEOUT)
-                self._tag, self.prefetch = confirmed.consumer_tag, prefetch
+            with own_cancellation():
+                await self._change(prefetch)
+
+    async def _change(self, prefetch: int) -> None:
+        if self._tag is not None:
+            tag, self._tag, self.prefetch = self._tag, None, 0
+            await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
+        if prefetch and not self._ending:
+            await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
+            confirmed = await self._channel.basic_consume(self._queue, self._receive, timeout=RPC_TIMEOUT)
+            self._tag, self.prefetch = confirmed.consumer_tag, prefetch
 
     async def _receive(self, message: DeliveredMessage) -> None:
         tag = message.delivery_tag or 0
@@ -207,8 +211,9 @@ class Session:
 
 async def _leave(connection: AbstractConnection) -> None:
     try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await connection.close()
+        with own_cancellation():
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await connection.close()
     except LINK_ERRORS:
         return  # it was broken already
 

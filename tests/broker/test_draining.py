@@ -1,4 +1,4 @@
-"""Shutdown in bad moments: the link is stalled, the broker is not there yet, or the prefetch is just being changed."""
+"""Bad moments: to shut down, or to change the prefetch, while the link is stalled or opened, or frames overtake."""
 
 import asyncio
 import signal
@@ -10,6 +10,7 @@ from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
 from tests.support.broker import desk
+from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
 from tests.support.program import Consumer, environment
@@ -51,6 +52,25 @@ async def test_a_drain_is_not_undone_by_a_change_of_the_prefetch(broker: Private
             state = await queue_state(at_broker.connection, names.queue)
             assert state is not None
             assert (session.prefetch, state.consumers) == (0, 0)
+
+
+async def test_a_link_that_stalls_while_the_broker_is_asked_is_rebuilt(
+    broker: PrivateBroker, names: Names, link: Proxy
+) -> None:
+    """The library ends such a question with a CancelledError that nobody of ours has caused."""
+    url = f"amqp://guest:guest@127.0.0.1:{link.port}/?heartbeat=1"
+    async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
+        async with InProcess(environment(url, names, sandbox)) as consumer:
+            first = consumer.app.rabbit._session
+            assert first is not None
+            link.stall()
+            consumer.app.rabbit.want(5)
+            await eventually(first.lost.done, timeout=30)
+            link.cut()
+            link.resume()
+            await eventually(lambda: consumer.app.rabbit._session is not first and consumer.app.rabbit.consuming)
+            await at_broker.publish(order("ORD-1"))
+            await eventually(lambda: consumer.outcomes("ORD-1") == ["delivered"])
 
 
 class _SlowChannel:
