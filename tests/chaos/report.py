@@ -21,7 +21,9 @@ def _lines(account: Account) -> Iterator[str]:
     yield _row("orders", Counter(each.fate.value for each in evidence.orders.values()))
     messages = sum(evidence.copies.values())
     yield f"sent    {messages} messages, of which {messages - len(evidence.orders)} for an order sent before"
-    yield f"posted  {len(evidence.recorded)} orders recorded; {account.again} posts too many, excused {account.allowed}"
+    yield f"posted  {len(evidence.recorded)} orders, each recorded once"
+    yield f"again   {account.again} posts too many, where the faults would excuse {account.allowed}"
+    yield f"raced   {account.raced} posts of second copies that came at the same moment"
     yield _row("dead", Counter(str(each.headers.get(header.REASON, "crashed")) for each in evidence.dead))
     yield _row("told", account.told)
     yield f"took    {evidence.seconds:.0f} s"
