@@ -107,7 +107,7 @@ class Session:
         try:
             publishing = await connect(url, f"neuroon-consumer {wanted.main.name} publish")
         except BaseException:
-            await consuming.close()
+            await _leave(consuming)
             raise
         session = cls(consuming, publishing, wanted.main.name)
         try:
