@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 # The one tool that resolves for every platform and Python at once; only `make lock` needs it.
 UV := uv==0.13.9
-COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-config --quiet --custom-compile-command 'make lock'
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -48,8 +48,9 @@ schema: setup ## write docs/schema/ anew from the code
 
 lock: setup ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade for the newest of all)
 	$(BIN)/python -m pip install --quiet '$(UV)'
-	$(COMPILE) $(UPGRADE) --output-file requirements/runtime.txt
-	$(COMPILE) $(UPGRADE) --constraint requirements/runtime.txt --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/runtime.txt --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt --group build --output-file requirements/build.txt
 
 clean: ## take away everything that was made here
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+LIVE, READY, METRICS = "/livez", "/readyz", "/metrics"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -28,9 +30,9 @@ class Web:
 
     def __init__(self, registry: CollectorRegistry, *, live: Probe, ready: Probe) -> None:
         app = web.Application()
-        app.router.add_get("/livez", _answer(live))
-        app.router.add_get("/readyz", _answer(ready))
-        app.router.add_get("/metrics", _metrics(registry))
+        app.router.add_get(LIVE, _answer(live))
+        app.router.add_get(READY, _answer(ready))
+        app.router.add_get(METRICS, _metrics(registry))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 
     async def start(self, host: str, port: int) -> int:

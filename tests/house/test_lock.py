@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_LOCKS = ("runtime", "dev")
+_LOCKS = ("runtime", "build", "dev")
 
 
 def _lock(name: str) -> str:
@@ -23,7 +23,9 @@ def _project() -> dict[str, Any]:
     return tomllib.loads((_ROOT / "pyproject.toml").read_text())
 
 
-def _names(requirements: list[str]) -> set[str]:
+def _names(requirements: list[Any]) -> set[str]:
+    """Of a group, without the groups that it includes."""
+    requirements = [each for each in requirements if isinstance(each, str)]
     return {re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
 
 
@@ -40,9 +42,12 @@ def test_what_the_project_asks_for_is_pinned() -> None:
     project = _project()
     runtime = _names(project["project"]["dependencies"])
     assert runtime <= _pins("runtime").keys()
-    assert runtime | _names(project["dependency-groups"]["dev"]) <= _pins("dev").keys()
+    groups = project["dependency-groups"]
+    assert _names(groups["build"]) <= _pins("build").keys()
+    assert runtime | _names(groups["build"]) | _names(groups["dev"]) <= _pins("dev").keys()
 
 
 def test_tests_run_on_what_is_shipped() -> None:
-    """Every pin of the runtime is the same for development."""
+    """Every pin of the runtime, and of what builds it, is the same for development."""
     assert _pins("runtime").items() <= _pins("dev").items()
+    assert _pins("build").items() <= _pins("dev").items()
