@@ -35,7 +35,9 @@ FINAL = DOCKERFILE.rpartition("FROM ")[2]
 def test_hadolint_finds_nothing() -> None:
     """The linter of Dockerfiles, and of the shell in them, has no objection."""
     hadolint = Path(sys.executable).parent / "hadolint"
-    done = subprocess.run([str(hadolint), "--no-color", "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(hadolint), "--no-color", "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

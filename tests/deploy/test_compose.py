@@ -1,0 +1,78 @@
+"""compose.yaml: a file that Compose understands, settings that the program takes, and the story that it promises."""
+
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consumer.devbroker import PrivateBroker
+from consumer.events import split_events
+from consumer.sandbox import Sandbox, SandboxShop
+from consumer.settings import read_settings
+from tests.conftest import Names
+from tests.support.broker import desk
+from tests.support.debian import program
+from tests.support.eventually import eventually
+from tests.support.inprocess import InProcess
+from tests.support.program import environment
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "deploy/compose"
+
+
+def _rendered() -> dict[str, Any]:
+    """What Compose makes of the file: anchors resolved, checked against its own schema."""
+    plugin = shutil.which("docker") is not None and _succeeds(["docker", "compose", "version"])
+    compose = ["docker", "compose"] if plugin else [program("docker-compose", "docker-compose")]
+    done = subprocess.run([*compose, "config"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rendered: dict[str, Any] = yaml.safe_load(done.stdout)
+    return rendered
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_compose_reads_it_and_the_program_takes_its_settings() -> None:
+    """Every service of ours gets an environment without an unknown or a bad setting, and may write nowhere."""
+    services = _rendered()["services"]
+    ours = {name: each for name, each in services.items() if each["image"].startswith("neuroon-consumer")}
+    assert set(ours) == {"sandbox", "consumer", "orders"}
+    assert set(services) - set(ours) == {"rabbitmq", "postgres"}
+    for service in ours.values():
+        settings = read_settings(service["environment"])
+        assert service["read_only"]
+        assert settings.amqp_url.get_secret_value().startswith("amqp://neuroon:neuroon@rabbitmq:5672")
+
+
+def test_the_stop_leaves_time_to_drain() -> None:
+    """Compose kills later than the consumer gives up by itself."""
+    consumer = _rendered()["services"]["consumer"]
+    grace = read_settings(consumer["environment"]).consumer_shutdown_grace
+    assert consumer["stop_grace_period"] in {"60s", "1m", "1m0s"}
+    assert grace + 20 < 60
+
+
+async def test_its_orders_tell_the_story_of_the_demo(broker: PrivateBroker, names: Names) -> None:
+    """With the shops, events and faults of the file: six delivered or doubled as told, one retried twice, one dead."""
+    command = _rendered()["services"]["sandbox"]["command"]
+    faults = [command[index + 1] for index, word in enumerate(command) if word == "--fail"]
+    shops = [SandboxShop("shop_berlin", "sk_" + "1a" * 16), SandboxShop("shop_madrid", "sk_" + "2b" * 16)]
+    events = split_events((DEMO / "orders.jsonl").read_bytes())
+    async with Sandbox(shops, faults) as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, NEUROON_SHOPS_FILE=str(DEMO / "shops.toml"))
+        del environ["NEUROON_SHOP_ID"], environ["NEUROON_API_KEY"]
+        async with InProcess(environ) as consumer:
+            await at_broker.publish(*events)
+            await eventually(lambda: consumer.outcomes("ORD-6") == ["retry", "retry", "delivered"], timeout=20)
+            await eventually(lambda: len(consumer.reports) == len(events) + 2)
+            assert Counter(consumer.outcomes("ORD-1")) == {"delivered": 1, "duplicate": 1}
+            assert consumer.outcomes("ORD-5") == ["unattributed"]
+            assert consumer.outcomes("ORD-7") == ["dead"]
+            await at_broker.publish((DEMO / "repaired.json").read_bytes())
+            await eventually(lambda: consumer.outcomes("ORD-7") == ["dead", "delivered"])
+    assert sorted(each.order_id for each in sandbox.orders) == [f"ORD-{number}" for number in (1, 2, 3, 4, 6, 7)]

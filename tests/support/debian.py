@@ -1,0 +1,16 @@
+"""Programs that only the tests need, from Debian's packages when they are not there."""
+
+import shutil
+import sys
+
+from consumer.devbroker.apt import apt_install
+
+
+def program(name: str, package: str) -> str:
+    """Where `name` is; installed first if it may be, otherwise RuntimeError says what to do."""
+    if shutil.which(name) is None:
+        apt_install(package, lambda text: print(text, file=sys.stderr))
+    found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is needed for this test: apt-get install {package}, or put it on the PATH")
+    return found
