@@ -21,14 +21,18 @@ from consumer.admission import Admission, Limits
 from consumer.balance import BalanceWatch
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
+from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.outcome import Reply
+from consumer.core.reading import Ignored
 from consumer.core.settlement import Settlement
 from consumer.core.shop import Shop, Shops
+from consumer.deadletters.letter import Read
 from consumer.health import Health
 from consumer.intake import Intake
 from consumer.mappings import MappingError, load_reader
 from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
+from consumer.stock import Stock
 from consumer.telemetry import Telemetry
 from consumer.web import Part, Web
 
@@ -60,6 +64,26 @@ def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
         raise SettingsError([f"CONSUMER_ENRICH={name!r}: {error}"]) from error
 
 
+def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
+    """A reader of one order per letter; SettingsError when the mapping cannot be used.
+
+    The shop's own function that completes events is not called: a look at a letter asks nothing of the shop.
+    """
+    intake = open_intake(settings.model_copy(update={"consumer_enrich": None}), shops)
+
+    def read(delivery: Delivery) -> OrderPaid | Malformed | Refund:
+        reading = intake(delivery)
+        match reading:
+            case OrderPaid() | Malformed() | Refund():
+                return reading
+            case Ignored(why):
+                return Malformed(f"would be ignored now: {why}", reading.order_id, reading.shop_id)
+            case _:
+                return Malformed("an array of orders, which would be taken apart now")
+
+    return read
+
+
 @dataclass
 class MeasuredNeuroon:
     """Neuroon, with every POST counted and timed."""
@@ -85,7 +109,7 @@ class App:
     def __init__(self, settings: Settings, shops: ShopsSource, telemetry: Telemetry | None = None) -> None:
         self.settings = settings
         self.shops = shops
-        self.telemetry = telemetry or Telemetry()
+        self.telemetry = telemetry or Telemetry(settings.consumer_metrics_shops)
         self.neuroon = Neuroon(
             timeout=settings.consumer_request_timeout,
             concurrency=settings.consumer_concurrency,
@@ -115,6 +139,13 @@ class App:
             create=settings.consumer_declare,
             handler=self._handle,
         )
+        self.stock = Stock(
+            settings.amqp_url.get_secret_value(),
+            wanted_topology(settings),
+            settings.routes.queues,
+            self.telemetry,
+            letter_reader(settings, lambda: shops.shops) if settings.consumer_metrics_value else None,
+        )
         self.health = Health(self.rabbit, self.admission, _patience(settings))
         self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
@@ -136,20 +167,21 @@ class App:
             await self._consume(stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
-        watching = asyncio.create_task(self._watch_shops())
-        ticking = asyncio.create_task(self.health.tick())
+        background = [
+            asyncio.create_task(each)
+            for each in (self._watch_shops(), self.health.tick(), self._watch_balance(), self.stock.run())
+        ]
         consuming = asyncio.create_task(self.rabbit.run())
-        balancing = asyncio.create_task(self._watch_balance())
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({watching, consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
             drained = await self.rabbit.drain(self.settings.consumer_shutdown_grace)
             await consuming  # raises what ended it, if it was not us
             log.info("stopped", finished=drained.finished, returned=drained.returned)
         finally:
-            for task in (watching, ticking, consuming, balancing, stopping):
+            for task in (*background, consuming, stopping):
                 task.cancel()
-            await asyncio.gather(watching, ticking, consuming, balancing, stopping, return_exceptions=True)
+            await asyncio.gather(*background, consuming, stopping, return_exceptions=True)
 
     async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
         handled = await self.pipeline.handle(delivery)

@@ -5,9 +5,11 @@ from: their text can quote the data that caused them.
 """
 
 import logging
+import math
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, MutableMapping
+from decimal import Decimal
 from typing import Any, TextIO
 
 import structlog
@@ -19,6 +21,9 @@ from consumer.core.settlement import Subject
 
 # From the fastest answer of a local network to the longest request time-out that makes sense.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+# The label of all shops beyond those that have one of their own.
+OTHER = "_other"
 
 Event = MutableMapping[str, Any]
 
@@ -69,7 +74,10 @@ def _place_instead_of_text(_: object, __: str, event: Event) -> Event:
 class Telemetry:
     """The metrics of one process, and the line for each settled message."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_shops: int = 200) -> None:
+        """`max_shops` have labels of their own, the first to come; all further ones are told as OTHER."""
+        self._max_shops = max_shops
+        self._labelled: set[str] = set()
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger("consumer")
         prefix = "neuroon_consumer"
@@ -91,6 +99,22 @@ class Telemetry:
             f"{prefix}_shop_held", "1 while a shop's set-up is refused", ("shop",), registry=self.registry
         )
         self._held: frozenset[str] = frozenset()
+        self._waiting = Gauge(
+            f"{prefix}_waiting",
+            "Messages ready: for a try now (main), or later (retry); the same from every replica",
+            ("place",),
+            registry=self.registry,
+        )
+        self._dead_letters = Gauge(
+            f"{prefix}_dead_letters", "Dead letters; the same from every replica", registry=self.registry
+        )
+        self._dead_letters_value = Gauge(
+            f"{prefix}_dead_letters_value",
+            "Money in the dead letters, in major units; each replica looks rarely",
+            ("currency",),
+            registry=self.registry,
+        )
+        self.waiting(math.nan, math.nan, math.nan)
         self._last_settled = Gauge(
             f"{prefix}_last_settled_timestamp_seconds", "When an order was last settled", registry=self.registry
         )
@@ -115,7 +139,7 @@ class Telemetry:
 
     def requested(self, shop: str, status: int | None, seconds: float) -> None:
         """Count one POST; `status` None: no answer."""
-        self._requests.labels(shop, str(status) if status else "none").inc()
+        self._requests.labels(self._label(shop), str(status) if status else "none").inc()
         self._request_seconds.observe(seconds)
 
     def balance(self, places: Mapping[str, int]) -> None:
@@ -123,9 +147,30 @@ class Telemetry:
         for place, count in places.items():
             self._balance.labels(place).set(count)
 
+    def waiting(self, main: float, retry: float, dead: float) -> None:
+        """Show how many messages are ready in the main queue, the retry queues and the dead letters; NaN: unknown."""
+        self._waiting.labels("main").set(main)
+        self._waiting.labels("retry").set(retry)
+        self._dead_letters.set(dead)
+
+    def stuck(self, value: Mapping[str, Decimal]) -> None:
+        """Show the money in the dead letters, by currency."""
+        self._dead_letters_value.clear()
+        for currency, amount in value.items():
+            self._dead_letters_value.labels(currency).set(float(amount))
+
+    def _label(self, shop: str) -> str:
+        """The shop's id, as long as there are not too many of them."""
+        if not shop or shop in self._labelled:
+            return shop
+        if len(self._labelled) >= self._max_shops:
+            return OTHER
+        self._labelled.add(shop)
+        return shop
+
     def hold(self, shops: Iterable[str]) -> None:
         """Show which shops are held now; one that no longer is, shows 0."""
-        held = frozenset(shops)
+        held = frozenset(map(self._label, shops))
         for shop in self._held - held:
             self._shop_held.labels(shop).set(0)
         for shop in held - self._held:
@@ -137,7 +182,7 @@ class Telemetry:
         name, reason, status, detail = describe(outcome)
         shop = subject.shop or ""
         # These may name any shop that an event made up: no label, since labels must not grow without bound.
-        known = "" if reason in {"malformed", "refund", "unknown_shop", "ignored"} else shop
+        known = "" if reason in {"malformed", "refund", "unknown_shop", "ignored"} else self._label(shop)
         self._orders.labels(known, name, reason).inc()
         self._settle_seconds.observe(milliseconds / 1000)
         self._last_settled.set(at)

@@ -87,6 +87,12 @@ class Settings(BaseModel):
     consumer_http_addr: Annotated[tuple[str, int] | None, BeforeValidator(values.address)] = setting(
         "0.0.0.0:8080", "where probes and metrics are served; off for none"
     )
+    consumer_metrics_shops: Annotated[int, BeforeValidator(values.count(0, 100_000))] = setting(
+        "200", "how many shops have a label of their own in the metrics; the rest is _other"
+    )
+    consumer_metrics_value: Switch = setting(
+        "on", "whether the money in the dead letters is told, for which they are looked at rarely"
+    )
     ledger_url: Annotated[SecretStr, BeforeValidator(values.ledger_url)] = setting(
         "sqlite:///neuroon-ledger.db", "where it is remembered what was sent"
     )

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
+from consumer.app import letter_reader
 from consumer.cli.common import FAILED, complain, exit_for, run_async
-from consumer.cli.dlq.reader import letter_reader
 from consumer.core.shop import Shops
 from consumer.deadletters.audit import AuditError
 from consumer.deadletters.browse import Desk
@@ -24,7 +24,7 @@ T = TypeVar("T")
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """A desk at the broker of the settings; raises one of LINK_ERRORS."""
     shops = _shops(settings)
-    read = letter_reader(settings, shops)
+    read = letter_reader(settings, lambda: shops)
     connection = await connect(settings.amqp_url.get_secret_value(), "neuroon-consumer dlq command")
     async with connection:
         yield Desk(DeadLetterQueue(connection, settings.routes.queues), read, shops)

@@ -1,0 +1,104 @@
+"""What lies in the queues, for the metrics: how many wait, how many are dead, and how much money that is.
+
+Counting asks the broker a question for each queue and touches no message. The money is in the messages, so that one has
+to look into the dead letters; every look costs each letter one of the lives that the broker gives it, and hides it from
+others meanwhile. So a look is taken only when their number has changed and stood still since, at most every five
+minutes, never while somebody else looks, and never again once a letter has used up half its lives.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+
+import structlog
+from aio_pika.abc import AbstractConnection
+
+from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
+from consumer.adapters.link import LINK_ERRORS, connect, describe
+from consumer.adapters.topology import NO_LIMIT, QueueState, Topology, queue_state
+from consumer.core.settlement import Queues
+from consumer.deadletters.browse import Desk, looking
+from consumer.deadletters.filters import Filter
+from consumer.deadletters.letter import Read
+from consumer.deadletters.summary import Summary
+from consumer.telemetry import Telemetry
+
+COUNT_SECONDS = 15.0
+LOOK_SECONDS = 300.0
+# A letter that has been returned so often is left alone: at its limit the broker would throw it away.
+WORN = NO_LIMIT // 2
+
+log = structlog.get_logger(__name__)
+
+
+class Stock:
+    """Counts for as long as the program runs, on a link of its own. `read` None: the money is not looked for."""
+
+    def __init__(
+        self, url: str, wanted: Topology, queues: Queues, telemetry: Telemetry, read: Read | None = None
+    ) -> None:
+        self._url, self._wanted, self._queues, self._telemetry, self._read = url, wanted, queues, telemetry, read
+        self._told = self._dead = -1  # how many letters the money told belongs to; how many there were a moment ago
+        self._looked = -math.inf
+        self._failing = False
+
+    async def run(self) -> None:
+        """Count until cancelled; a broker that is away makes the numbers unknown (NaN), not zero."""
+        while True:
+            try:
+                connection = await connect(self._url, "neuroon-consumer metrics")
+                async with connection:
+                    while True:
+                        await self.count(connection)
+                        await asyncio.sleep(COUNT_SECONDS)
+            except LINK_ERRORS as error:
+                if not self._failing:
+                    log.warning("queues cannot be counted", why=describe(error))
+                self._failing = True
+            self._telemetry.waiting(math.nan, math.nan, math.nan)
+            await asyncio.sleep(COUNT_SECONDS)
+
+    async def count(self, connection: AbstractConnection) -> None:
+        """Tell the telemetry what lies where now. Raises one of LINK_ERRORS."""
+        states = {queue.name: await queue_state(connection, queue.name) for queue in self._wanted.queues}
+        ends = {self._queues.main, self._queues.dead}
+        retry = sum(state.messages for name, state in states.items() if state and name not in ends)
+        main, dead = states[self._queues.main], states[self._queues.dead]
+        self._telemetry.waiting(_messages(main), retry, _messages(dead))
+        self._failing = False
+        if self._read is not None and dead is not None and self._is_time(dead):
+            await self._look(connection, self._read)
+        self._dead = dead.messages if dead is not None else -1
+
+    def _is_time(self, dead: QueueState) -> bool:
+        settled = dead.messages == self._dead != self._told and not dead.consumers
+        return settled and time.monotonic() - self._looked >= LOOK_SECONDS
+
+    async def _look(self, connection: AbstractConnection, read: Read) -> None:
+        self._looked = time.monotonic()
+        summary, worn = Summary(), False
+        desk = Desk(DeadLetterQueue(connection, self._queues), read)
+        try:
+            async with looking(desk, Filter()) as look:
+                async for held, letter in look:
+                    summary.add(letter)
+                    worn = worn or _returns(held.delivery.headers) >= WORN
+                if look.shared:
+                    return
+        except NoQueueError:
+            return
+        self._told = summary.count
+        self._telemetry.stuck(summary.value)
+        if worn:
+            self._read = None
+            log.warning("dead letters were looked at very often, their money is counted no more", letters=summary.count)
+
+
+def _messages(state: QueueState | None) -> float:
+    return math.nan if state is None else state.messages
+
+
+def _returns(headers: Mapping[str, object]) -> int:
+    count = headers.get("x-delivery-count")
+    return count if isinstance(count, int) else 0
