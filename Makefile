@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format schema lock clean chaos
+.PHONY: help setup demo test check format docs schema lock clean chaos
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ schema: setup ## write docs/schema/ anew from the code
 	@mkdir -p docs/schema
 	$(BIN)/neuroon-consumer schema json-schema > docs/schema/order-paid.schema.json
 	$(BIN)/neuroon-consumer schema asyncapi > docs/schema/asyncapi.json
+
+docs: setup ## write the reference pages of docs/ from the code
+	PYTHONPATH=. $(BIN)/python -m tests.support.reference
 
 lock: setup ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade for the newest of all)
 	$(BIN)/python -m pip install --quiet '$(UV)'
