@@ -55,7 +55,10 @@ LINES = st.lists(st.one_of(ENDS, st.builds(note, ORDERS, st.sampled_from(Deed)))
 
 def rising(lines: Sequence[Record | Note]) -> list[Record | Note]:
     """Each a second after the other."""
-    return [replace(line, at=NOON + number) for number, line in enumerate(lines)]
+    moved: list[Record | Note] = []
+    for number, line in enumerate(lines):
+        moved.append(line._replace(at=NOON + number) if isinstance(line, Record) else replace(line, at=NOON + number))
+    return moved
 
 
 @settings(max_examples=300, deadline=None)

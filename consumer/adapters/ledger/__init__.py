@@ -7,7 +7,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.core.delivery import Journey
 from consumer.core.outcome import Outcome
@@ -24,9 +24,10 @@ class LedgerRefusedError(Exception):
     """The ledger works, but will not take one of these entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """The end of one try. `at` is in Unix seconds, `milliseconds` is what the try took.
+
+    One is made for every order, and a frozen dataclass of twelve fields takes 3 us to make instead of 1.
 
     `digest`: SHA-256 of the payload that was, or would have been, posted. `message` is the id under which the broker
     delivered this hop; with `redelivered` it tells a message that comes again from a second one. `fresh`: it came from

@@ -14,7 +14,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -68,7 +67,7 @@ class BatchedLedger:
         self.health = Health(on_error)
         self._asked: Asked = {}
         self._reading: asyncio.Task[None] | None = None
-        self._pending: deque[tuple[Line, asyncio.Future[None] | None]] = deque()
+        self._pending: deque[tuple[Line, int, asyncio.Future[None] | None]] = deque()
         self._pending_bytes = 0
         self._lost = 0
         self._writing: asyncio.Task[None] | None = None
@@ -167,7 +166,7 @@ class BatchedLedger:
             self._give_up(1, "no room for what waits to be written")
             return
         waiting = asyncio.get_running_loop().create_future() if self.health.ok else None
-        self._pending.append((line, waiting))
+        self._pending.append((line, size, waiting))
         self._pending_bytes += size
         self._start_writing()
         if waiting is not None:
@@ -181,7 +180,7 @@ class BatchedLedger:
         """Write what is pending, batch by batch; while the store cannot be used, try until it can."""
         failures = 0
         while self._pending or not (self.health.ok or self._closing.is_set()):
-            batch = [line for line, _ in itertools.islice(self._pending, BATCH)]
+            batch = [line for line, _, _ in itertools.islice(self._pending, BATCH)]
             slow = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._too_slow, "write", {})
             started = time.monotonic()
             try:
@@ -196,8 +195,8 @@ class BatchedLedger:
                 slow.cancel()
             failures = 0
             for _ in batch:
-                line, waiting = self._pending.popleft()
-                self._pending_bytes -= _size(line)
+                _, size, waiting = self._pending.popleft()
+                self._pending_bytes -= size
                 _release(waiting)
             if time.monotonic() - started < WRITE_SECONDS:
                 self.health.worked(pending=len(self._pending))
@@ -208,9 +207,9 @@ class BatchedLedger:
     def _doubt(self, entries: int) -> None:
         """The oldest entries may be in the store though its answer was lost: told so, it does not count them twice."""
         for index in range(entries):
-            line, waiting = self._pending[index]
+            line, size, waiting = self._pending[index]
             if isinstance(line, Record) and not line.redelivered:
-                self._pending[index] = replace(line, redelivered=True), waiting
+                self._pending[index] = line._replace(redelivered=True), size, waiting
 
     async def _keep(self, batch: Sequence[Line]) -> None:
         """Write a batch; what the store refuses is found by halving, and given up alone. Raises LedgerDownError."""
@@ -240,7 +239,7 @@ class BatchedLedger:
         self.health.failed(why, pending=len(self._pending))
         asked, self._asked = self._asked, {}
         _answer(asked, {})
-        for _, waiting in self._pending:
+        for _, _, waiting in self._pending:
             _release(waiting)
         self._start_writing()
 

@@ -22,7 +22,17 @@ from consumer.adapters.ledger import (
 )
 from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.key import readable, storable
-from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow, read_entry, read_happening, tables, waves
+from consumer.adapters.ledger.row import (
+    PLAIN,
+    HappeningRow,
+    NoteRow,
+    OrderRow,
+    PlainRow,
+    read_entry,
+    read_happening,
+    tables,
+    waves,
+)
 from consumer.adapters.ledger.schema import REMEMBER, migrations
 
 CONNECT_SECONDS = 5.0
@@ -48,7 +58,8 @@ def _rows(kind: type[Any]) -> str:
     types = [_column_type(kind, name) for name in names]
     arrays = ", ".join(f"${number}::{each}[]" for number, each in enumerate(types, 1))
     columns = ", ".join(_TIME.format(name) if name in {"created_at", "synced_at"} else name for name in names)
-    return f"SELECT {columns} FROM unnest({arrays}) AS new ({', '.join(names)})"
+    constants = "".join(f", {value}" for value in PLAIN.values()) if kind is PlainRow else ""
+    return f"SELECT {columns}{constants} FROM unnest({arrays}) AS new ({', '.join(names)})"
 
 
 def _column_type(kind: type[Any], name: str) -> str:
@@ -57,12 +68,13 @@ def _column_type(kind: type[Any], name: str) -> str:
 
 
 _INSERT = {
+    PlainRow: sql.insert_plain(_rows(PlainRow)),
     OrderRow: sql.insert_orders(_rows(OrderRow)),
     NoteRow: sql.insert_notes(_rows(NoteRow)),
     HappeningRow: sql.insert_happenings(_rows(HappeningRow)),
 }
 
-_KEYS = {OrderRow: itemgetter(0, 1), NoteRow: itemgetter(0, 1), HappeningRow: itemgetter(*range(8))}
+_KEYS = {kind: itemgetter(0, 1) for kind in (PlainRow, OrderRow, NoteRow)} | {HappeningRow: itemgetter(*range(8))}
 
 
 class PostgresStore:

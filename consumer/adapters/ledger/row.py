@@ -49,6 +49,29 @@ class OrderRow(NamedTuple):
     dead: int
 
 
+class PlainRow(NamedTuple):
+    """What most rows are: an order delivered at its first try. `PLAIN` has the rest, and the defaults of the columns.
+
+    It costs half of what an `OrderRow` does.
+    """
+
+    shop_id: str
+    order_id: str
+    created_at: float
+    synced_at: float
+    status: int
+    milliseconds: float
+    outcome_at: float
+    digest: bytes | None
+    received_at: float
+    event_id: str | None
+    trace: int
+
+
+# In SQL, for all plain rows.
+PLAIN = {"outcome": "'delivered'", "last_outcome": "'delivered'", "attempt": "1", "received": "1", "delivered": "1"}
+
+
 class NoteRow(NamedTuple):
     """One deed; the counts are what it changes."""
 
@@ -79,6 +102,26 @@ class HappeningRow(NamedTuple):
     milliseconds: float | None
     due_at: float | None
     detail: str
+
+
+def plain_row(record: Record) -> PlainRow | None:
+    """The row for the end of a try, if a plain one will do."""
+    journey, outcome, at = record.journey, record.outcome, record.at
+    if type(outcome) is not Delivered or journey.attempt != 1 or journey.replays or not record.fresh or record.outbox:
+        return None
+    return PlainRow(
+        storable(record.shop or ""),
+        storable(record.order or ""),
+        at,
+        at,
+        outcome.status,
+        record.milliseconds,
+        at,
+        record.digest,
+        journey.first_seen,
+        plain(record.event, 200) if record.event else None,
+        _trace(record),
+    )
 
 
 def order_row(record: Record) -> OrderRow:
@@ -227,9 +270,20 @@ def waves(rows: Iterable[T], key: Callable[[T], tuple[Any, ...]]) -> list[list[T
     return [[wave[identity] for identity in sorted(wave)] for wave in found]
 
 
+def _kind(row: tuple[Any, ...]) -> str:
+    return type(row).__name__
+
+
 def tables(lines: Sequence[Record | Note]) -> list[list[Any]]:
-    """The rows of all lines in the order in which they are to be written; each list has rows of one kind."""
-    rows = [order_row(line) if isinstance(line, Record) else note_row(line) for line in lines]
+    """The rows of all lines in the order in which they are to be written; each list has rows of one kind.
+
+    Rows of different orders may change places, so that a batch takes few statements.
+    """
+    rows: list[Any] = [
+        plain_row(line) or order_row(line) if isinstance(line, Record) else note_row(line) for line in lines
+    ]
+    if len({row[:2] for row in rows}) == len(rows):
+        rows.sort(key=_kind)
     runs: list[list[Any]] = [list(run) for _, run in groupby(rows, type)]
     happenings = [row for line in lines if (row := happening_row(line)) is not None]
     return [*runs, happenings] if happenings else runs

@@ -7,7 +7,10 @@ again, and Neuroon drops them. Syncing every commit would cost a disk's latency 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +18,49 @@ from consumer.adapters.ledger import Entry, Happening, History, Key, Known, Note
 from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
-from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow, read_entry, read_happening, tables
+from consumer.adapters.ledger.row import (
+    PLAIN,
+    HappeningRow,
+    NoteRow,
+    OrderRow,
+    PlainRow,
+    read_entry,
+    read_happening,
+    tables,
+)
 from consumer.adapters.ledger.schema import REMEMBER, migrations
 
 # Rows of one statement: SQLite takes 32,766 parameters, and each number of rows is a statement of its own to prepare.
 ROWS = 48
 PRUNED_AT_A_TIME = 5_000
+DAY = 86_400
 
-_TEXT_TIME = "strftime('%Y-%m-%d %H:%M:%S', ?, 'unixepoch')"
-
-
-def _template(columns: tuple[str, ...]) -> str:
-    return "(" + ", ".join(_TEXT_TIME if name in {"created_at", "synced_at"} else "?" for name in columns) + ")"
+# Written as CURRENT_TIMESTAMP would be.
+_TEXT_TIMES = {"created_at", "synced_at"}
 
 
-_TEMPLATES = {kind: _template(kind._fields) for kind in (OrderRow, NoteRow, HappeningRow)}
-_INSERT = {OrderRow: sql.insert_orders, NoteRow: sql.insert_notes, HappeningRow: sql.insert_happenings}
+@dataclass(frozen=True)
+class _Kind:
+    """How rows of one kind are written."""
+
+    insert: Callable[[str], str]
+    template: str
+    width: int
+    times: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: type[Any], insert: Callable[[str], str], constants: Iterable[str] = ()) -> "_Kind":
+        names = row._fields
+        template = f"({', '.join([*('?' * len(names)), *constants])})"
+        return cls(insert, template, len(names), tuple(i for i, name in enumerate(names) if name in _TEXT_TIMES))
+
+
+_KINDS = {
+    PlainRow.__name__: _Kind.of(PlainRow, sql.insert_plain, PLAIN.values()),
+    OrderRow.__name__: _Kind.of(OrderRow, sql.insert_orders),
+    NoteRow.__name__: _Kind.of(NoteRow, sql.insert_notes),
+    HappeningRow.__name__: _Kind.of(HappeningRow, sql.insert_happenings),
+}
 
 
 class SqliteStore:
@@ -142,9 +172,24 @@ def _portions(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
     """One statement for all rows: a statement for each would hand the interpreter lock over as often."""
-    kind = type(rows[0])
-    values = "VALUES " + ", ".join([_TEMPLATES[kind]] * len(rows))
-    connection.execute(_INSERT[kind](values), [value for row in rows for value in row])
+    kind = type(rows[0]).__name__
+    values = [value for row in rows for value in row]
+    for column in _KINDS[kind].times:
+        for index in range(column, len(values), _KINDS[kind].width):
+            if values[index] is not None:
+                values[index] = _text_time(int(values[index]))
+    connection.execute(_statement(kind, len(rows)), values)
+
+
+@cache
+def _statement(kind: str, rows: int) -> str:
+    return _KINDS[kind].insert("VALUES " + ", ".join([_KINDS[kind].template] * rows))
+
+
+@lru_cache(16)
+def _text_time(second: int) -> str:
+    """Unix seconds as CURRENT_TIMESTAMP writes them; a batch has one or two different ones."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _json(keys: Sequence[Key]) -> str:
@@ -164,15 +209,18 @@ def _delivered(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key,
 
 
 def _standings(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Standing]:
-    query = f"SELECT k.key, {_COLUMNS} {_AMONG}"
+    query = f"SELECT k.key, {_STATE}, COALESCE({_SINCE}, {_CREATED}), t.due_at {_AMONG}"
     rows = connection.execute(query, (_json(keys),)).fetchall()
-    return {keys[index]: read_entry(row).standing for index, *row in rows}
+    return {keys[index]: Standing(state or "waiting", at, due) for index, state, at, due in rows}
 
 
-_COLUMNS = """t.shop_id, t.order_id, COALESCE(t.outcome, CASE WHEN t.synced_at IS NOT NULL THEN 'delivered' END),
+_STATE = "COALESCE(t.outcome, CASE WHEN t.synced_at IS NOT NULL THEN 'delivered' END)"
+_SINCE = "COALESCE(t.outcome_at, CAST(strftime('%s', t.synced_at) AS REAL))"
+_CREATED = "CAST(strftime('%s', t.created_at) AS REAL)"
+
+_COLUMNS = f"""t.shop_id, t.order_id, {_STATE},
 t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
-CAST(strftime('%s', t.created_at) AS REAL), COALESCE(t.outcome_at, CAST(strftime('%s', t.synced_at) AS REAL)),
-t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
+{_CREATED}, {_SINCE}, t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
 
 
 def _histories(connection: sqlite3.Connection, order: str, shop: str | None) -> list[History]:
@@ -212,10 +260,15 @@ AND order_id <> '' ORDER BY outcome_at DESC, order_id LIMIT :limit"""
 
 def _tallies(connection: sqlite3.Connection) -> list[Tally]:
     rows = connection.execute(
-        f"""SELECT shop_id, COALESCE(date(received_at, 'unixepoch'), date(created_at)) AS day, {sql.COUNTS}
-FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+        f"""SELECT shop_id, CAST(COALESCE(received_at, {_CREATED}) / {DAY} AS INT) AS day, {sql.COUNTS}
+FROM {sql.TABLE} AS t GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
     ).fetchall()
-    return [Tally(readable(shop), *rest) for shop, *rest in rows]
+    return [Tally(readable(shop), _date(day), *rest) for shop, day, *rest in rows]
+
+
+def _date(day: int) -> str:
+    """The day of that number since 1970."""
+    return datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
 
 
 def _count_prunable(connection: sqlite3.Connection, before: float) -> int:

@@ -8,7 +8,7 @@ Where an order's row exists, these expressions say what a further end of a try m
   not noted; one that was counted nowhere (a crash made two of it, or its first record is lost) is received now.
 """
 
-from consumer.adapters.ledger.row import HappeningRow, NoteRow, OrderRow
+from consumer.adapters.ledger.row import PLAIN, HappeningRow, NoteRow, OrderRow, PlainRow
 
 TABLE = "neuroon_conversion_outbox"
 HAPPENINGS = "neuroon_order_happenings"
@@ -98,6 +98,11 @@ _KEY = "shop_id, order_id"
 def insert_orders(values: str) -> str:
     """Insert `values` (rows of `OrderRow`), or bring the rows that exist up to date."""
     return _insert(TABLE, OrderRow._fields, values, _KEY, _UPDATE_ORDER)
+
+
+def insert_plain(values: str) -> str:
+    """The same for rows of `PlainRow`, each followed by the values of `PLAIN`."""
+    return _insert(TABLE, (*PlainRow._fields, *PLAIN), values, _KEY, _UPDATE_ORDER)
 
 
 def insert_notes(values: str) -> str:
