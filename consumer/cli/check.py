@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from consumer.adapters.neuroon import Neuroon
-from consumer.app import load_shops, wanted_topology
+from consumer.app import load_shops, open_intake, wanted_topology
 from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
 from consumer.doctor import Finding, Level, check_broker, check_shops
 from consumer.settings import Settings, SettingsError, read_settings
@@ -43,8 +43,10 @@ def check(product: str | None, as_json: bool) -> None:
 
 async def _look(settings: Settings, product: str | None) -> list[Finding]:
     shops = load_shops(settings, os.environ)
+    reader = open_intake(settings, lambda: shops.shops).reader
     url = settings.amqp_url.get_secret_value()
-    findings = await check_broker(url, wanted_topology(settings), create=settings.consumer_declare)
+    findings = [Finding("mapping", Level.OK, f"{reader.name}: can be used")]
+    findings += await check_broker(url, wanted_topology(settings), create=settings.consumer_declare)
     async with Neuroon(timeout=settings.consumer_request_timeout, concurrency=1) as neuroon:
         findings += await check_shops(neuroon, shops.shops, product)
     return findings
