@@ -33,7 +33,7 @@ from consumer.adapters.ledger.health import Health
 from consumer.core.outcome import Delivered
 
 # An order that waits longer for its look-up is posted without. A healthy store answers in milliseconds.
-READ_SECONDS = 0.5
+READ_SECONDS = 1.0
 # An end of a try that is not on disk after this time is acknowledged all the same.
 WRITE_SECONDS = 1.0
 # Beyond some hundreds a batch gets no cheaper per order, only later.

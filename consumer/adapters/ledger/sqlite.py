@@ -77,6 +77,7 @@ class SqliteStore:
         """See `Store`."""
         if not self._open:
             await self._writing.call(_nothing)
+            await self._reading.call(_nothing)
             self._open = True
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
