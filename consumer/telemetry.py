@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, MutableMapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, TextIO
 
 import structlog
@@ -24,6 +25,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The label of all shops beyond those that have one of their own.
 OTHER = "_other"
+
+PREFIX = "neuroon_consumer"
 
 Event = MutableMapping[str, Any]
 
@@ -80,62 +83,32 @@ class Telemetry:
         self._labelled: set[str] = set()
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger("consumer")
-        prefix = "neuroon_consumer"
-        self._orders = Counter(
-            f"{prefix}_orders", "Orders by how they ended", ("shop", "outcome", "reason"), registry=self.registry
-        )
-        self._settle_seconds = Histogram(
-            f"{prefix}_settle_seconds", "From delivery to settled", buckets=BUCKETS, registry=self.registry
-        )
-        self._requests = Counter(
-            f"{prefix}_api_requests", "POSTs by answer", ("shop", "status"), registry=self.registry
-        )
-        self._request_seconds = Histogram(
-            f"{prefix}_api_request_seconds", "Duration of a POST", buckets=BUCKETS, registry=self.registry
-        )
-        self.in_flight = Gauge(f"{prefix}_in_flight", "Orders being handled or settled", registry=self.registry)
-        self.api_paused = Gauge(f"{prefix}_api_paused", "1 while an API is down", registry=self.registry)
-        self._shop_held = Gauge(
-            f"{prefix}_shop_held", "1 while a shop's set-up is refused", ("shop",), registry=self.registry
-        )
-        self._held: frozenset[str] = frozenset()
-        self._waiting = Gauge(
-            f"{prefix}_waiting",
-            "Messages ready: for a try now (main), or later (retry); the same from every replica",
-            ("place",),
-            registry=self.registry,
-        )
-        self._dead_letters = Gauge(
-            f"{prefix}_dead_letters", "Dead letters; the same from every replica", registry=self.registry
-        )
-        self._dead_letters_value = Gauge(
-            f"{prefix}_dead_letters_value",
-            "Money in the dead letters, in major units; each replica looks rarely",
-            ("currency",),
-            registry=self.registry,
-        )
-        self.waiting(math.nan, math.nan, math.nan)
-        self._last_settled = Gauge(
-            f"{prefix}_last_settled_timestamp_seconds", "When an order was last settled", registry=self.registry
-        )
+        counter = partial(Counter, namespace=PREFIX, registry=self.registry)
+        gauge = partial(Gauge, namespace=PREFIX, registry=self.registry)
+        timer = partial(Histogram, namespace=PREFIX, registry=self.registry, buckets=BUCKETS)
 
-        self.ledger_errors = Counter(
-            f"{prefix}_ledger_errors",
-            "Times that the ledger could not be used, in time or at all",
-            registry=self.registry,
-        )
-        self.ledger_pending = Gauge(
-            f"{prefix}_ledger_pending", "Entries that wait to be written to the ledger", registry=self.registry
-        )
-        self._conflicts = Counter(
-            f"{prefix}_conflicts", "Orders offered again with another content", ("shop",), registry=self.registry
-        )
-        self._balance = Gauge(
-            f"{prefix}_balance",
-            "Messages by where they are, and the difference to those received",
-            ("place",),
-            registry=self.registry,
-        )
+        self._orders = counter("orders", "Orders by how they ended", ("shop", "outcome", "reason"))
+        self._settle_seconds = timer("settle_seconds", "From delivery to settled")
+        self._requests = counter("api_requests", "POSTs by answer", ("shop", "status"))
+        self._request_seconds = timer("api_request_seconds", "Duration of a POST")
+        self.in_flight = gauge("in_flight", "Orders being handled or settled")
+        self.api_paused = gauge("api_paused", "1 while an API is down")
+        self._shop_held = gauge("shop_held", "1 while a shop's set-up is refused", ("shop",))
+        self._held: frozenset[str] = frozenset()
+        self._last_settled = gauge("last_settled_timestamp_seconds", "When an order was last settled")
+
+        waiting = "Messages ready: for a try now (main), or later (retry); the same from every replica"
+        self._waiting = gauge("waiting", waiting, ("place",))
+        self._dead_letters = gauge("dead_letters", "Dead letters; the same from every replica")
+        money = "Money in the dead letters, in major units; each replica looks rarely"
+        self._dead_letters_value = gauge("dead_letters_value", money, ("currency",))
+        self.waiting(math.nan, math.nan, math.nan)
+
+        self.ledger_errors = counter("ledger_errors", "Times that the ledger could not be used, in time or at all")
+        self.ledger_pending = gauge("ledger_pending", "Entries that wait to be written to the ledger")
+        self._conflicts = counter("conflicts", "Orders offered again with another content", ("shop",))
+        account = "Messages by where they are, and the difference to those received"
+        self._balance = gauge("balance", account, ("place",))
 
     def requested(self, shop: str, status: int | None, seconds: float) -> None:
         """Count one POST; `status` None: no answer."""
