@@ -48,10 +48,15 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
     """A channel of its own; with `confirms` the broker answers every publish, and an unroutable one raises."""
-    channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
     with own_cancellation():
-        await channel.initialize(timeout=RPC_TIMEOUT)
-        return await channel.get_underlay_channel()
+        try:
+            channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+            await channel.initialize(timeout=RPC_TIMEOUT)
+            return await channel.get_underlay_channel()
+        except LINK_ERRORS:
+            raise
+        except RuntimeError as error:  # what the libraries raise when the connection has been closed meanwhile
+            raise ConnectionResetError("connection lost before a channel was opened") from error
 
 
 @asynccontextmanager

@@ -4,6 +4,9 @@ import asyncio
 import signal
 import time
 
+import pytest
+
+from consumer.adapters.link import LINK_ERRORS, connect, open_channel
 from consumer.adapters.session import Acks
 from consumer.adapters.topology import queue_state
 from consumer.devbroker import PrivateBroker
@@ -71,6 +74,17 @@ async def test_a_link_that_stalls_while_the_broker_is_asked_is_rebuilt(
             await eventually(lambda: consumer.app.rabbit._session is not first and consumer.app.rabbit.consuming)
             await at_broker.publish(order("ORD-1"))
             await eventually(lambda: consumer.outcomes("ORD-1") == ["delivered"])
+
+
+@pytest.mark.parametrize("whose", ["ours", "the library's"])
+async def test_a_channel_of_a_closed_connection_is_a_lost_link(broker: PrivateBroker, whose: str) -> None:
+    """The link may go between any two questions; that the libraries raise RuntimeError then must end no process."""
+    connection = await connect(broker.url, "test")
+    assert connection.transport is not None
+    await (connection.close() if whose == "ours" else connection.transport.connection.close())
+    with pytest.raises(LINK_ERRORS):
+        await open_channel(connection)
+    await connection.close()
 
 
 class _SlowChannel:

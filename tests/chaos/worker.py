@@ -61,6 +61,11 @@ class Worker:
         """Let it go on (SIGCONT)."""
         self._send(signal.SIGCONT)
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is no process any more."""
+        return self._process is None or self._process.returncode is not None
+
     async def close(self) -> None:
         """Leave nothing running."""
         if self._process is not None and self._process.returncode is None:
@@ -79,7 +84,7 @@ class Worker:
                 yield line if isinstance(line, dict) else {"event": "not JSON", "text": raw.rstrip()}
 
     def _check(self) -> None:
-        if self._process is None or self._process.returncode is not None:
+        if self.ended:
             self._fault(f"ended by itself with status {self._process.returncode if self._process else None}")
 
     def _fault(self, text: str) -> None:
