@@ -46,6 +46,11 @@ async def connect(url: str, name: str) -> AbstractConnection:
         )
 
 
+def virtual_host(url: str) -> str:
+    """The virtual host that an AMQP URL names, as the client library reads it."""
+    return URL(url).path.strip("/") or "/"
+
+
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
     """A channel of its own; with `confirms` the broker answers every publish, and an unroutable one raises."""
     with own_cancellation():

@@ -1,5 +1,6 @@
 """`neuroon-consumer check`."""
 
+import logging
 import os
 import sys
 from dataclasses import asdict
@@ -7,10 +8,12 @@ from dataclasses import asdict
 import click
 from rich.console import Console
 
+from consumer.adapters.link import virtual_host
 from consumer.adapters.neuroon import Neuroon
 from consumer.app import load_shops, open_intake, wanted_topology
 from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
-from consumer.doctor import Finding, Level, check_broker, check_shops
+from consumer.doctor import Finding, Level, check_broker, check_budgets, check_ledger, check_management, check_shops
+from consumer.doctor.budgets import longest_delivery
 from consumer.settings import Settings, SettingsError, read_settings
 
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level.UNKNOWN: "magenta"}
@@ -22,10 +25,14 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level
 )
 @json_option
 def check(product: str | None, as_json: bool) -> None:
-    """Look whether everything fits: settings, broker, exchange, queues, and each shop's key. Changes and posts nothing.
+    """Look whether everything fits: settings, broker, queues, ledger, each shop's key. Changes and posts nothing.
+
+    With RABBITMQ_MANAGEMENT_URL it sees more: policies, bindings, alarms, versions, clocks.
 
     Exit status: 0 all is good, 1 something is wrong, 2 something could not be checked (or the settings cannot be read).
     """
+    # What cannot be reached becomes a finding; the client library would log its error before.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     try:
         settings = read_settings(os.environ)
         findings = [Finding("settings", Level.OK, "complete"), *run_async(lambda: _look(settings, product))]
@@ -44,9 +51,13 @@ def check(product: str | None, as_json: bool) -> None:
 async def _look(settings: Settings, product: str | None) -> list[Finding]:
     shops = load_shops(settings, os.environ)
     reader = open_intake(settings, lambda: shops.shops).reader
-    url = settings.amqp_url.get_secret_value()
-    findings = [Finding("mapping", Level.OK, f"{reader.name}: can be used")]
-    findings += await check_broker(url, wanted_topology(settings), create=settings.consumer_declare)
+    url, wanted = settings.amqp_url.get_secret_value(), wanted_topology(settings)
+    findings = [Finding("mapping", Level.OK, f"{reader.name}: can be used"), *check_budgets(settings)]
+    findings += await check_broker(url, wanted, create=settings.consumer_declare)
+    if settings.rabbitmq_management_url is not None:
+        management = settings.rabbitmq_management_url.get_secret_value()
+        findings += await check_management(management, virtual_host(url), wanted, longest_delivery(settings))
+    findings += await check_ledger(settings.ledger_url.get_secret_value())
     async with Neuroon(timeout=settings.consumer_request_timeout, concurrency=1) as neuroon:
         findings += await check_shops(neuroon, shops.shops, product)
     return findings

@@ -1,0 +1,69 @@
+"""RabbitMQ's management API, to look only."""
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+SECONDS = 10.0
+
+
+class ManagementError(Exception):
+    """It could not be asked; the message says why, without the password."""
+
+
+class Management:
+    """One virtual host's view. An async context manager. `url` holds user and password."""
+
+    def __init__(self, url: str, vhost: str) -> None:
+        self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/api/", timeout=SECONDS, trust_env=False)
+        self._vhost = quote(vhost, safe="")
+        self.skew = 0.0  # seconds by which its clock was ahead of ours at the last answer
+
+    async def overview(self) -> dict[str, Any]:
+        """Version and features of the node that answers."""
+        found: dict[str, Any] = await self._get("overview")
+        return found
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Alarms and partitions, node by node; needs the tag monitoring."""
+        found: list[dict[str, Any]] = await self._get("nodes") or []
+        return found
+
+    async def feature_flags(self) -> dict[str, str]:
+        """State by name."""
+        return {flag["name"]: flag["state"] for flag in await self._get("feature-flags") or []}
+
+    async def queue(self, name: str) -> dict[str, Any] | None:
+        """All about a queue; None if there is none."""
+        found: dict[str, Any] | None = await self._get(f"queues/{self._vhost}/{quote(name, safe='')}")
+        return found
+
+    async def bindings(self, queue: str) -> list[dict[str, Any]]:
+        """What is bound to a queue, the default exchange's own binding included."""
+        found: list[dict[str, Any]] = await self._get(f"queues/{self._vhost}/{quote(queue, safe='')}/bindings") or []
+        return found
+
+    async def _get(self, path: str) -> Any:
+        try:
+            answer = await self._client.get(path)
+        except httpx.HTTPError as error:
+            raise ManagementError(f"no answer: {type(error).__name__}") from error
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise ManagementError(f"answered {answer.status_code}")
+        try:
+            if "date" in answer.headers:
+                self.skew = parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()
+            return answer.json()
+        except ValueError as error:
+            raise ManagementError("answered something else than RabbitMQ does") from error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()

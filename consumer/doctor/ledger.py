@@ -1,0 +1,19 @@
+"""The ledger: reachable, writable, and of the same time as we are."""
+
+from consumer.adapters.ledger.inspection import inspect
+from consumer.doctor.finding import Finding, good, unknown, warning, wrong
+
+# Times in the ledger are compared with ours; seconds do no harm, minutes make `explain` tell nonsense.
+MOST_SKEW = 5.0
+
+
+async def check_ledger(url: str) -> list[Finding]:
+    """Whether it can be reached and written, at LEDGER_URL. Nothing is written."""
+    found = await inspect(url)
+    if found.problem:
+        cure = "see LEDGER_URL, the database's user and rights, or the folder's owner"
+        return [(wrong if found.reached else unknown)("ledger", found.problem, cure)]
+    findings = [good("ledger", found.message)]
+    if found.skew is not None and abs(found.skew) > MOST_SKEW:
+        findings.append(warning("clock", f"the database's is {found.skew:+.0f} s from ours", "let both follow NTP"))
+    return findings

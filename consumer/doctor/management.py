@@ -1,0 +1,129 @@
+"""What only the management API tells: policies, bindings, alarms, versions, clocks."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from consumer.adapters.management import Management, ManagementError
+from consumer.adapters.topology import Queue, Topology
+from consumer.doctor.finding import Finding, good, unknown, warning, wrong
+
+# The API's Date header has whole seconds.
+MOST_SKEW = 5.0
+OLDEST = (3, 10)
+# Cancels that wait for an answer which some versions of the client library do not send.
+STUCK_CANCELS = ((4, 3, 0), (4, 3, 5))
+# What a policy may add to a queue of ours that has no argument for it, or lower where it has one: each can throw an
+# order away, or refuse it.
+HARMFUL = {
+    "expires": "the broker deletes the queue, orders and all, when it has not been used for so long",
+    "message-ttl": "orders leave the queue before their time",
+    "max-length": "orders beyond so many are refused",
+    "max-length-bytes": "orders beyond so many bytes are refused",
+    "delivery-limit": "an order that came back so often is thrown out",
+}
+
+
+async def check_management(url: str, vhost: str, wanted: Topology, longest_delivery: float) -> list[Finding]:
+    """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged."""
+    async with Management(url, vhost) as api:
+        try:
+            findings = [good("management API", "answers"), *_version((await api.overview())["rabbitmq_version"])]
+            findings += _clock(api.skew)
+            findings += _flags(await api.feature_flags())
+            findings += [each for node in await api.nodes() for each in _node(node)]
+            for queue in wanted.queues:
+                if (found := await api.queue(queue.name)) is not None:
+                    findings += _queue(queue, found, longest_delivery)
+                    findings += _bindings(queue, wanted, await api.bindings(queue.name))
+        except (ManagementError, KeyError, TypeError, ValueError) as error:
+            cure = (
+                "see RABBITMQ_MANAGEMENT_URL; its user needs the tag monitoring and the right to read this virtual host"
+            )
+            why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
+            return [unknown("management API", why, cure)]
+    return findings
+
+
+def _version(text: str) -> Iterator[Finding]:
+    version = tuple(map(int, re.findall(r"\d+", text)[:3]))
+    if version < OLDEST:
+        yield wrong("version", f"RabbitMQ {text}: at-least-once dead lettering came with 3.10", "upgrade the broker")
+    elif STUCK_CANCELS[0] <= version <= STUCK_CANCELS[1]:
+        message = f"RabbitMQ {text} may wait for ever after it cancels a consumer; we reconnect when that happens"
+        yield warning("version", message, "upgrade to 4.3.6 or newer")
+    else:
+        yield good("version", f"RabbitMQ {text}")
+
+
+def _clock(skew: float) -> Iterator[Finding]:
+    if abs(skew) > MOST_SKEW:
+        yield warning(
+            "clock", f"the broker's is {skew:+.0f} s from ours", "let both follow NTP: waits are cut by the clock"
+        )
+
+
+def _flags(flags: dict[str, str]) -> Iterator[Finding]:
+    for name in ("quorum_queue", "stream_queue"):
+        if flags.get(name, "enabled") != "enabled":  # since 4.x it is no longer listed, and always on
+            message = f"feature flag {name} is {flags[name]}: dead lettering may lose messages"
+            yield wrong("features", message, f"rabbitmqctl enable_feature_flag {name}")
+
+
+def _node(node: dict[str, Any]) -> Iterator[Finding]:
+    check = f"node {node['name']}"
+    if not node.get("running", True):
+        yield warning(check, "does not run", "start it: queues with two of three members survive no further loss")
+    for alarm, cure in (("mem_alarm", "add memory or find who fills it"), ("disk_free_alarm", "free disk space")):
+        if node.get(alarm):
+            yield wrong(check, f"{alarm}: no publish is taken, so the consumption is paused", cure)
+    if node.get("partitions"):
+        yield wrong(check, f"does not see {', '.join(node['partitions'])}", "mend the network, restart the minority")
+
+
+def _queue(wanted: Queue, found: dict[str, Any], longest_delivery: float) -> Iterator[Finding]:
+    check = f"queue {wanted.name}"
+    yield from _policies(check, wanted, found, longest_delivery)
+    members, online = found.get("members") or [], found.get("online") or []
+    if members and 2 * len(online) <= len(members):
+        yield wrong(check, f"{len(online)} of {len(members)} members are online: no majority", "start the other nodes")
+    elif len(online) < len(members):
+        yield warning(check, f"{len(online)} of {len(members)} members are online", "start the other nodes")
+    if not found.get("durable", True):
+        yield wrong(check, "is not durable", "delete it when it is empty; `run` creates it")
+
+
+def _policies(check: str, wanted: Queue, found: dict[str, Any], longest_delivery: float) -> Iterator[Finding]:
+    effective = found.get("effective_policy_definition") or {}
+    names = " and ".join(filter(None, (found.get("policy"), found.get("operator_policy")))) or "a policy"
+    cure = f"take this out of the policy {names}, or let its pattern leave our queues alone"
+    for key, harm in HARMFUL.items():
+        if key in effective and _bites(wanted, key, effective[key]):
+            yield wrong(check, f"policy {names} sets {key} to {effective[key]}: {harm}", cure)
+    if "dead-letter-exchange" in effective and "x-dead-letter-exchange" not in wanted.arguments:
+        message = f"policy {names} forwards dead letters to exchange {effective['dead-letter-exchange']!r}"
+        yield warning(check, message, cure)
+    timeout = effective.get("consumer-timeout")
+    if timeout is not None and timeout / 1000 <= longest_delivery:
+        message = (
+            f"policy {names} sets consumer-timeout to {timeout / 1000:g} s; an order may take {longest_delivery:g} s"
+        )
+        yield wrong(check, message, "raise it: the broker would cut our link in the middle of a POST")
+
+
+def _bites(wanted: Queue, key: str, value: Any) -> bool:
+    """Whether a policy's number is below our argument, or there is none; the broker takes the lower of the two."""
+    ours = wanted.arguments.get(f"x-{key}")
+    return not isinstance(ours, int) or not isinstance(value, int) or value < ours
+
+
+def _bindings(queue: Queue, wanted: Topology, bindings: list[dict[str, Any]]) -> Iterator[Finding]:
+    bound = [(each["source"], each["routing_key"]) for each in bindings if each["source"]]
+    check = f"queue {queue.name}"
+    if queue is not wanted.main:
+        for source, _ in bound:
+            yield wrong(check, f"is bound to exchange {source}: foreign messages get in", "remove the binding")
+        return
+    if (wanted.exchange, wanted.routing_key) not in bound:
+        message = f"is not bound to exchange {wanted.exchange} with {wanted.routing_key!r}: paid orders do not arrive"
+        yield wrong(check, message, "bind it; with CONSUMER_DECLARE=on `run` does so at its start")

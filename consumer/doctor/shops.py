@@ -1,0 +1,36 @@
+"""Each shop's base URL, key, id and origin."""
+
+from consumer.adapters.neuroon import Neuroon
+from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
+from consumer.core.shop import Shop, Shops
+from consumer.doctor.finding import Finding, good, unknown, wrong
+
+
+async def check_shops(neuroon: Neuroon, shops: Shops, product_id: str | None) -> list[Finding]:
+    """Each shop's base URL, key, id and origin, by a GET; no order is posted."""
+    return [_shop_finding(shop, await neuroon.probe(shop, product_id)) for shop in shops.shops if shop.enabled]
+
+
+def _shop_finding(shop: Shop, reply: Reply) -> Finding:
+    check = f"shop {shop.id}"
+    match reply:
+        case Accepted() | AlreadyKnown():
+            return good(check, "base URL, key and shop belong together")
+        case Throttled():
+            return unknown(check, "429, too many requests", "try again in a minute")
+        case Unavailable(problem):
+            return unknown(check, f"no answer from {shop.api_url}: {problem}", "see that NEUROON_API_URL is right")
+        case Misconfigured(status, problem) | Refused(status, problem):
+            return wrong(check, f"{status}: {problem}", _cure(status))
+
+
+def _cure(status: int) -> str:
+    match status:
+        case 401:
+            return "set the shop's current API key; keys of the development and production environments differ"
+        case 403:
+            return "set the origin to the shop's registered URL, or none; see that the key belongs to this shop id"
+        case 404:
+            return "see that the shop id exists in the environment that the base URL names"
+        case _:
+            return "see that the base URL is Neuroon's own, without a path"
