@@ -31,11 +31,13 @@ test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose
 chaos: setup ## a storm of faults over orders, every one accounted for (SEED=1 MINUTES=20 ORDERS=50000)
 	@SEED='$(SEED)' MINUTES='$(MINUTES)' ORDERS='$(ORDERS)' FAULTS='$(FAULTS)' LEDGER='$(LEDGER)' $(BIN)/python -m tests.chaos
 
-check: setup ## formatting, lint, types, and who may import whom
+check: setup ## formatting, lint, types, who may import whom, secrets, known holes
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
+	PYTHONPATH=. $(BIN)/python -m tests.support.secretscan
+	PYTHONPATH=. $(BIN)/python -m tests.support.audit
 
 format: setup ## put the code in shape
 	$(BIN)/ruff format
