@@ -1,6 +1,8 @@
 """Fixtures that every room of tests may use: brokers and databases which nobody else uses, and names in them."""
 
+import gc
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -90,3 +92,15 @@ def postgres() -> Iterator[PrivatePostgres]:
 def postgres_url(postgres: PrivatePostgres) -> str:
     """postgresql:// address of the shared server's superuser; tests make databases or schemas of their own."""
     return postgres.url
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collects what a client library leaves behind when a handshake fails: sockets that nobody can close any more.
+
+    Else their ResourceWarnings, which are errors here, would fail whichever test runs when they are collected.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -86,6 +86,7 @@ def trust_store() -> ssl.SSLContext:
     one serves only where a Python finds no store at all (python.org's for macOS, images without ca-certificates).
     """
     context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # else it is what this system's OpenSSL is configured for
     chosen = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
     directory = ssl.get_default_verify_paths().capath  # None unless there is such a directory
     found = context.cert_store_stats()["x509_ca"] or (directory and any(Path(directory).iterdir()))

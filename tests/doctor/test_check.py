@@ -25,6 +25,8 @@ from tests.support.eventually import eventually
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import command, environment
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 async def check(environ: dict[str, str]) -> tuple[int, dict[str, str]]:
     """Exit status, and what is not good: the check's name and its level."""

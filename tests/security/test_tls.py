@@ -14,6 +14,7 @@ from consumer.adapters.ledger import LedgerDownError
 from consumer.adapters.ledger.inspection import inspect
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.link import LINK_ERRORS, connect
+from consumer.adapters.wire import trust_store
 from consumer.devbroker import PrivateBroker
 from consumer.devbroker.ports import free_ports
 from consumer.sandbox import Sandbox
@@ -24,6 +25,8 @@ from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import environment
+
+pytestmark = pytest.mark.usefixtures("collected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +163,5 @@ async def test_the_ledger_refuses_what_is_not_certified(
 
 
 def test_old_protocols_are_not_spoken() -> None:
-    """TLS 1.2 at least, which is Python's own default; nothing here lowers it."""
-    assert ssl.create_default_context().minimum_version >= ssl.TLSVersion.TLSv1_2
+    """TLS 1.2 at least towards Neuroon, whatever this system's OpenSSL is configured for."""
+    assert trust_store().minimum_version >= ssl.TLSVersion.TLSv1_2
