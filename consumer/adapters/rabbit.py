@@ -180,14 +180,15 @@ class Rabbit:
             tell = log.warning if blocked else log.info
             tell("broker takes no publishes, consumption pauses" if blocked else "broker takes publishes again")
         prefetch = 0 if blocked else self._prefetch
-        if prefetch == session.prefetch:
+        if self._stopping.is_set() or prefetch == session.prefetch:  # a drain may have begun during the look
             return
         try:
             await session.consume(prefetch)
         except LINK_ERRORS as error:
             session.lose(describe(error))
             return
-        log.info("consuming" if prefetch else "paused", queue=self._wanted.main.name, prefetch=prefetch, again=True)
+        if session.prefetch == prefetch:  # else a drain came in between, and the session took no new consumer
+            log.info("consuming" if prefetch else "paused", queue=self._wanted.main.name, prefetch=prefetch, again=True)
 
     def _receive(self, session: Session, tag: int, delivery: Delivery) -> None:
         task = asyncio.create_task(self._work(session, tag, delivery))

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+import structlog
 
 from consumer.adapters.link import LINK_ERRORS, connect, open_channel
 from consumer.adapters.session import Acks
@@ -119,3 +120,29 @@ async def test_a_message_on_its_way_back_is_never_acknowledged_with_its_successo
     channel.room.set()
     await returning
     assert channel.sent[2:] == [("nack", 2, False)]
+
+
+async def test_a_drain_during_the_look_for_an_alarm_is_not_told_as_consuming(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the line `consuming`, as a rollout's script may, must not be told so by a process that leaves."""
+    async with InProcess(environment(broker.url, names)) as consumer:
+        rabbit = consumer.app.rabbit
+        session = rabbit._session
+        assert session is not None
+        looking, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow_look() -> bool:
+            looking.set()
+            await may_go_on.wait()
+            return False
+
+        monkeypatch.setattr(session, "look_for_alarm", slow_look)
+        await asyncio.wait_for(looking.wait(), 10)
+        with structlog.testing.capture_logs() as told:
+            draining = asyncio.create_task(rabbit.drain(1))
+            await eventually(lambda: session.prefetch == 0)
+            may_go_on.set()
+            await draining
+            await consumer.stop()
+        assert "consuming" not in [line["event"] for line in told]
