@@ -12,7 +12,7 @@ from tests.conftest import Names
 async def test_a_storm_costs_no_order(own_broker: PrivateBroker, names: Names, tmp_path: Path) -> None:
     """Whatever breaks, every order ends where it belongs; twice posted only after a crash or a lost answer."""
     seed, ledger = random.randrange(10**6), random.choice(("memory", "sqlite", "postgres"))
-    plan = Plan(seed, orders=2000, faults=20, seconds=25, ledger=ledger)
+    plan = Plan(seed, orders=1500, faults=14, seconds=16, ledger=ledger)
     print(f"\nto see it again: make chaos {plan}")
     account = await storm(plan, own_broker, names, tmp_path)
     print(report(account))
