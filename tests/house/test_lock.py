@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_LOCKS = ("runtime", "build", "dev")
+_LOCKS = ("runtime", "otel", "build", "dev", "bench", "docs")
 
 
 def _lock(name: str) -> str:
@@ -40,14 +40,20 @@ def test_every_line_is_a_pin_with_its_hashes(lock: str) -> None:
 def test_what_the_project_asks_for_is_pinned() -> None:
     """A dependency that was added without `make lock` would be missing from the next build."""
     project = _project()
-    runtime = _names(project["project"]["dependencies"])
+    extras = project["project"]["optional-dependencies"]
+    runtime = _names([*project["project"]["dependencies"], *extras["mysql"]])
     assert runtime <= _pins("runtime").keys()
+    extra = _names(extras["otel"])
+    assert extra <= _pins("otel").keys()
+    assert not extra & _pins("runtime").keys()
     groups = project["dependency-groups"]
     assert _names(groups["build"]) <= _pins("build").keys()
+    assert _names(groups["docs"]) <= _pins("docs").keys()
     assert runtime | _names(groups["build"]) | _names(groups["dev"]) <= _pins("dev").keys()
+    assert _names(groups["bench"]) <= _pins("bench").keys()
 
 
 def test_tests_run_on_what_is_shipped() -> None:
-    """Every pin of the runtime, and of what builds it, is the same for development."""
-    assert _pins("runtime").items() <= _pins("dev").items()
+    """Every pin of the runtime, with and without the extra, and of what builds it, is the same for development."""
+    assert _pins("runtime").items() <= _pins("otel").items() <= _pins("dev").items()
     assert _pins("build").items() <= _pins("dev").items()
