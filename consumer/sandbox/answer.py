@@ -76,8 +76,8 @@ async def _pour(request: web.Request, answer: web.Response, chunk: bytes, pause:
     """A body without an end, until the client has had enough of it."""
     stream = web.StreamResponse(status=answer.status, headers=answer.headers)
     stream.headers.popall("Content-Length", None)
-    await stream.prepare(request)
     try:
+        await stream.prepare(request)
         while request.transport is not None and not request.transport.is_closing():
             await stream.write(chunk)
             await asyncio.sleep(pause)

@@ -22,6 +22,9 @@ _SHOPS = "/api/plugin/shops"
 # Real gateways in front of such an API cut a body off somewhere near this.
 _MAX_BODY = 1024 * 1024
 
+# As nginx calls a client that has closed the connection.
+_CLIENT_GONE = 499
+
 # What an endless answer, or a delayed one, may hold up when the sandbox stops.
 _STOP_SECONDS = 0.1
 
@@ -99,7 +102,10 @@ class Sandbox:
 
     async def _conversion(self, request: web.Request) -> web.StreamResponse:
         at, shop_id = time.time(), request.match_info["shop"]
-        body, payload = await _read(request)
+        try:
+            body, payload = await _read(request)
+        except ConnectionError:
+            return web.Response(status=_CLIENT_GONE)  # half a request is none; the answer goes nowhere
         name = order_id(payload)
         with self.book.under_way(shop_id, name):
             fault = self.faults.strike(shop_id, name) if self.faults else None

@@ -154,7 +154,9 @@ async def test_request_as_sent() -> None:
     assert {line.partition(":")[0].lower() for line in first[1:] if line} == {
         "host", "x-shop-api-key", "content-type", "accept", "accept-encoding", "user-agent", "content-length",
     }  # fmt: skip
-    assert f"X-Shop-API-Key: {DEFAULT_SHOP.api_key}" in first
+    assert ["x-shop-api-key", DEFAULT_SHOP.api_key] in [
+        [name.lower(), value] for name, _, value in (line.partition(": ") for line in first)
+    ]
     assert "Content-Type: application/json" in first
     assert "Accept: application/json" in first
     assert f"User-Agent: neuroon-consumer/{__version__}" in first

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator
 
@@ -12,7 +11,7 @@ import pytest
 
 from consumer.adapters import neuroon as module
 from consumer.adapters.neuroon import BODY_LIMIT, Neuroon
-from consumer.adapters.wire import why
+from consumer.adapters.wire import WireError, why
 from consumer.core.outcome import Accepted, Misconfigured, Refused, Reply, Unavailable
 from consumer.sandbox import Sandbox
 from tests.support.eventually import eventually
@@ -44,7 +43,7 @@ async def test_silence() -> None:
     async with RawServer(None) as server:
         started = time.monotonic()
         assert await post(server.url, timeout=0.3) == Unavailable("timeout")
-        assert 0.3 <= time.monotonic() - started < 2.0
+        assert 0.3 <= time.monotonic() - started < 10
         assert len(server.requests) == 1
 
 
@@ -91,7 +90,7 @@ async def test_recorded_though_late() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", Accepted(200)),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\njunk", Accepted(200)),
         (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", Unavailable("protocol error")),
-        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 300_000 + b"\r\n\r\n", Unavailable("protocol error")),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 1_000_000 + b"\r\n\r\n", Unavailable("protocol error")),
         (b"\x00\x01\x02 no http at all\r\n\r\n", Unavailable("protocol error")),
     ],
 )
@@ -204,44 +203,22 @@ async def test_cancelled() -> None:
         assert await api.post(conversion(), shop_at(server.url)) == Accepted(200)
 
 
-def caused(error: Exception, cause: BaseException) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "said"),
     [
-        (httpx.ConnectTimeout("x"), "connect timeout"),
-        (httpx.ReadTimeout("x"), "read timeout"),
-        (httpx.WriteTimeout("x"), "write timeout"),
-        (httpx.PoolTimeout("x"), "pool timeout"),
-        (httpx.ConnectError("x"), "connect failed"),
-        (caused(httpx.ConnectError("x"), socket.gaierror(-2, "Name or service not known")), "name not resolved"),
-        (caused(httpx.ConnectError("x"), ConnectionRefusedError()), "connection refused"),
-        (
-            caused(httpx.ConnectError("x"), ExceptionGroup("all", [OSError("a"), ConnectionRefusedError()])),
-            "connection refused",
-        ),
-        (caused(httpx.ConnectError("x"), ssl.SSLCertVerificationError()), "tls: certificate verify failed"),
-        (caused(httpx.ConnectError("x"), ssl.SSLError()), "tls: protocol error"),
-        (caused(httpx.ReadError("x"), ssl.SSLEOFError()), "connection dropped"),
-        (httpx.ReadError("x"), "connection dropped"),
-        (httpx.WriteError("x"), "connection dropped"),
-        (httpx.RemoteProtocolError("Server disconnected without sending a response."), "connection dropped"),
-        (httpx.RemoteProtocolError("illegal status line"), "protocol error"),
-        (httpx.LocalProtocolError("Illegal header value b'sk_secret'"), "protocol error"),
-        (ConnectionResetError("x"), "connection dropped"),
+        (WireError("connection refused"), "connection refused"),
+        (httpx.ReadTimeout("x"), "timeout"),
         (TimeoutError("x"), "timeout"),
+        (httpx.LocalProtocolError("Illegal header value b'sk_secret'"), "wire failed: LocalProtocolError"),
         (RuntimeError("sk_secret"), "wire failed: RuntimeError"),
     ],
 )
-async def test_failure_of_the_wire(error: Exception, words: str) -> None:
+async def test_failure_of_the_wire(error: Exception, said: str) -> None:
     """Whatever a wire raises is a reply in stable words, which quote nothing of the exception."""
 
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
     async with Neuroon(timeout=5.0, concurrency=1, wire=httpx.MockTransport(fail)) as api:
-        assert await api.post(conversion(), shop_at("https://api.example")) == Unavailable(words)
-    assert why(error) == words
+        assert await api.post(conversion(), shop_at("https://api.example")) == Unavailable(said)
+    assert why(error) == said

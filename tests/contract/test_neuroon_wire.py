@@ -1,101 +1,72 @@
-"""The wire by itself: lanes of one request each."""
+"""What the HTTP client below says of its failures, in our words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import cast
+import socket
+from collections.abc import Iterator
 
-import httpx
 import pytest
+from pyreqwest.exceptions import Cause, ConnectError, ReadError
 
-from consumer.adapters.wire import Lanes
-from tests.support.eventually import eventually
-
-
-class Lane(httpx.AsyncBaseTransport):
-    """Answers once `go` is set; says how many requests it carries at a time."""
-
-    def __init__(self, go: asyncio.Event) -> None:
-        self.go, self.busy, self.hosts, self.closed = go, 0, set[str](), False
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.hosts.add(request.url.host)
-        self.busy += 1
-        assert self.busy == 1
-        try:
-            await self.go.wait()
-            if request.url.path == "/fail":
-                raise httpx.ReadError("no")
-            return httpx.Response(200)
-        finally:
-            self.busy -= 1
-
-    async def aclose(self) -> None:
-        self.closed = True
+from consumer.adapters.neuroon import Neuroon
+from consumer.adapters.wire import words
+from consumer.core.outcome import Reply, Unavailable
+from tests.support.neuroon import RawServer, conversion, shop_at
 
 
-class LaneYard:
-    """Lanes, and what was made of them."""
-
-    def __init__(self, spare: int) -> None:
-        self.go = asyncio.Event()
-        self.made: list[Lane] = []
-        self.lanes = Lanes(self._make, spare)
-
-    def _make(self) -> Lane:
-        self.made.append(Lane(self.go))
-        return self.made[-1]
-
-    async def send(self, url: str) -> None:
-        response = await self.lanes.handle_async_request(httpx.Request("POST", url))
-        await cast("httpx.AsyncByteStream", response.stream).aclose()
+async def post(url: str, timeout: float) -> Reply:
+    async with Neuroon(timeout=timeout, concurrency=1) as api:
+        return await api.post(conversion(), shop_at(url))
 
 
 @pytest.fixture
-def yard() -> LaneYard:
-    return LaneYard(spare=2)
+def full_port() -> Iterator[int]:
+    """A port whose backlog is full: whoever connects waits."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filling = [socket.socket() for _ in range(8)]
+        for each in filling:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+        for each in filling:
+            each.close()
 
 
-async def test_lanes_carry_one_request_each(yard: LaneYard) -> None:
-    """Requests at a time have a lane each; of those left over, as many as are spared stay and serve again."""
-    tasks = [asyncio.create_task(yard.send("http://a")) for _ in range(4)]
-    await eventually(lambda: sum(each.busy for each in yard.made) == 4)
-    yard.go.set()
-    await asyncio.gather(*tasks)
-    assert [each.closed for each in yard.made].count(True) == 2
-    await yard.send("http://a")
-    assert len(yard.made) == 4
-    await yard.lanes.aclose()
-    assert all(each.closed for each in yard.made)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_connecting_takes_too_long(full_port: int, scheme: str) -> None:
+    """A host that takes no connection is told from one that is slow, after half the time a request may take."""
+    assert await post(f"{scheme}://127.0.0.1:{full_port}", timeout=1.0) == Unavailable("connect timeout")
 
 
-async def test_lanes_lead_to_one_host_each(yard: LaneYard) -> None:
-    """Shops with different base URLs do not take each other's connections."""
-    yard.go.set()
-    for _ in range(3):
-        for url in ("http://a", "http://b", "http://a:81", "https://a"):
-            await yard.send(url)
-    assert [each.hosts for each in yard.made] == [{"a"}, {"b"}, {"a"}, {"a"}]
+async def test_handshake_takes_too_long() -> None:
+    """The same for a server that takes the connection and never says a word of TLS."""
+    async with RawServer(None) as server:
+        url = server.url.replace("http:", "https:")
+        assert await post(url, timeout=1.0) == Unavailable("connect timeout")
 
 
-async def fail(yard: LaneYard) -> None:
-    yard.go.set()
-    with pytest.raises(httpx.ReadError):
-        await yard.send("http://a/fail")
+async def test_no_such_name() -> None:
+    """RFC 6761 keeps `.invalid` for names that nobody has."""
+    assert await post("http://neuroon.invalid", timeout=20.0) == Unavailable("name not resolved")
 
 
-async def cancel(yard: LaneYard) -> None:
-    task = asyncio.create_task(yard.send("http://a"))
-    await eventually(lambda: yard.made and yard.made[0].busy)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    yard.go.set()
+async def test_reset() -> None:
+    """A connection that is reset while the answer is awaited is a dropped one."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        linger_not = b"\x01\0\0\0\0\0\0\0"
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await post(url, timeout=5.0) == Unavailable("connection dropped")
 
 
-@pytest.mark.parametrize("end", [fail, cancel])
-async def test_broken_lane(yard: LaneYard, end: Callable[[LaneYard], Awaitable[None]]) -> None:
-    """A lane whose request failed or was cancelled is closed, and never used again."""
-    await end(yard)
-    assert [each.closed for each in yard.made] == [True]
-    await yard.send("http://a")
-    assert [each.closed for each in yard.made] == [True, False]
+def test_what_is_not_known() -> None:
+    """A failure that a newer client may invent is told by its kind, never by its text; connecting is told apart."""
+    causes: list[Cause] = [{"message": "client error (Connect)"}, {"message": "sk_secret at https://user:pw@host/"}]
+    assert words(ConnectError("x", {"causes": causes})) == "connect failed"
+    assert words(ReadError("x", {"causes": causes[1:]})) == "wire failed: ReadError"
