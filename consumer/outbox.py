@@ -5,7 +5,7 @@ one attempt more and the reason. A row is tried once in a flush, so that five fl
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -141,19 +141,24 @@ class Outbox:
     ledger: Patient
     shop: str | None = None
 
-    async def flush(self, limit: int | None = None) -> Flushed:
-        """Try every row that is due, once, the oldest first; `limit` rows at most. Raises OutboxError."""
+    async def flush(self, limit: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Flushed:
+        """Try every row that is due, once, the oldest first; `limit` rows at most. Raises OutboxError.
+
+        It ends early, between two claims, once `stopped` says so.
+        """
         result = Flushed()
         if self.shop is not None:
             await self.table.adopt(self.shop)
         last: OutboxRow | None = None
-        while limit is None or result.rows < limit:
-            async with self.table.claim(last) as claim:
-                if not claim.rows:
-                    break
-                last = claim.rows[-1]
-                await self._send(claim, result, None if limit is None else limit - result.rows)
-            await self.ledger.release()
+        while not stopped() and (limit is None or result.rows < limit):
+            try:
+                async with self.table.claim(last) as claim:
+                    if not claim.rows:
+                        break
+                    last = claim.rows[-1]
+                    await self._send(claim, result, None if limit is None else limit - result.rows)
+            finally:  # what was posted is known, though the marks may be lost: the next flush posts it no second time
+                await self.ledger.release()
         return result
 
     async def _send(self, claim: Claim, result: Flushed, limit: int | None) -> None:

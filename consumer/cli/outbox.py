@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import click
+import structlog
 
 from consumer.adapters.ledger.opening import open_ledger
-from consumer.adapters.neuroon import Neuroon
-from consumer.adapters.outboxtable import RECIPE_TABLE, OutboxError, open_outbox
-from consumer.app import load_shops, until_signalled
+from consumer.adapters.outboxtable import RECIPE_TABLE, OutboxError, OutboxUsageError
+from consumer.adapters.outboxtable.opening import open_outbox
+from consumer.app import load_shops, open_neuroon, until_signalled
 from consumer.cli.common import (
     FAILED,
     WRONG_USAGE,
@@ -26,11 +27,13 @@ from consumer.cli.common import (
 )
 from consumer.outbox import DirectCourier, Flushed, Outbox, Patient, outbox_routes, read_row
 from consumer.pipeline import Pipeline, Surroundings
-from consumer.settings import Settings, SettingsError, ShopsSource, values
+from consumer.settings import Settings, SettingsError, ShopsSource, given_value, values
 from consumer.telemetry import configure_logging
 
 # When `outbox flush` runs once, somebody else decides when it runs again; the recipe says "every N minutes".
 USUAL_SECONDS = 300.0
+
+log = structlog.get_logger(__name__)
 
 
 @click.group()
@@ -48,10 +51,9 @@ def _interval(_: click.Context, __: click.Parameter, value: str | None) -> float
 @outbox.command()
 @click.option(
     "--url",
-    envvar="OUTBOX_URL",
     metavar="URL",
-    help="Database with the table: sqlite:///path or postgresql://...; by itself the ledger's. Also as OUTBOX_URL, "
-    "which keeps a password off the command line.",
+    help="Database with the table: sqlite:///path, postgresql://... or mysql://...; by itself the ledger's. Also as "
+    "OUTBOX_URL or, in a file, OUTBOX_URL_FILE, which keep a password off the command line.",
 )
 @click.option("--table", default=RECIPE_TABLE, show_default=True, help="Name of the table.")
 @click.option("--shop", metavar="SHOP", help="The shop of rows that name none; needed when several are configured.")
@@ -65,17 +67,18 @@ def flush(url: str | None, table: str, shop: str | None, every: float | None, li
     could not be sent is no failure of the flush: its turn comes again.
     """
     settings = settings_or_exit()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, terminal=sys.stderr.isatty())
     try:
         shops = load_shops(settings, os.environ)
         shop = _only_shop(shops, shop)
-        run = Run(settings, shops, url or settings.ledger_url.get_secret_value(), table, shop, every, limit)
+        url = url or given_value(os.environ, "OUTBOX_URL") or settings.ledger_url.get_secret_value()
+        run = Run(settings, shops, url, table, shop, every, limit)
         run_async(lambda: run.all(as_json=as_json))
     except SettingsError as error:
         exit_for(error)
     except OutboxError as error:
         complain(f"the outbox cannot be used: {error}")
-        sys.exit(FAILED)
+        sys.exit(WRONG_USAGE if isinstance(error, OutboxUsageError) else FAILED)
 
 
 def _only_shop(shops: ShopsSource, name: str | None) -> str | None:
@@ -106,10 +109,9 @@ class Run:
 
         async def repeat(stop: asyncio.Event) -> None:
             async with AsyncExitStack() as stack:
-                outbox = await self._open(stack)
+                pipeline, ledger = await self._open(stack)
                 while not stop.is_set():
-                    result = await outbox.flush(self.limit)
-                    _print(result, as_json=as_json)
+                    await self._round(pipeline, ledger, stop, as_json=as_json)
                     if self.every is None:
                         return
                     await _sleep(self.every, stop)
@@ -117,19 +119,30 @@ class Run:
 
         await until_signalled(repeat)
 
-    async def _open(self, stack: AsyncExitStack) -> Outbox:
+    async def _round(self, pipeline: Pipeline, ledger: Patient, stop: asyncio.Event, *, as_json: bool) -> None:
+        """One flush on a connection of its own, so that a database which was away between two is no matter."""
+        try:
+            table = await open_outbox(self.url, self.table)
+            try:
+                result = await Outbox(table, pipeline, ledger, self.shop).flush(self.limit, stop.is_set)
+            finally:
+                await table.close()
+        except OutboxUsageError:
+            raise
+        except OutboxError as error:
+            if self.every is None:
+                raise
+            log.warning("outbox not usable, trying again next time", why=str(error))
+        else:
+            _print(result, as_json=as_json)
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Pipeline, Patient]:
         settings, shops = self.settings, self.shops
-        neuroon = Neuroon(
-            timeout=settings.consumer_request_timeout,
-            concurrency=settings.consumer_concurrency,
-            known_conflicts=settings.neuroon_conflict == "known",
-        )
+        neuroon = open_neuroon(settings)
         stack.push_async_callback(neuroon.close)
         ledger = Patient(open_ledger(settings.ledger_url.get_secret_value()))
         stack.push_async_callback(ledger.close)
         await ledger.open()
-        table = await open_outbox(self.url, self.table)
-        stack.push_async_callback(table.close)
         pipeline = Pipeline(
             read=read_row,
             courier=DirectCourier(neuroon),
@@ -139,7 +152,7 @@ class Run:
             world=Surroundings(clock=time.time, draw=lambda: 1.0, shops=lambda: shops.shops),
             outbox=True,
         )
-        return Outbox(table, pipeline, ledger, self.shop)
+        return pipeline, ledger
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

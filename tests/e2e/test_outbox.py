@@ -3,77 +3,24 @@
 import asyncio
 import json
 import sqlite3
-import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
 from consumer.adapters.ledger.sqlite import SqliteStore
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
 from tests.support.program import command, environment
-
-RECIPE = """CREATE TABLE neuroon_conversion_outbox (
-order_id VARCHAR(64) PRIMARY KEY,
-payload JSON NOT NULL,
-attempts INT NOT NULL DEFAULT 0,
-last_error VARCHAR(1024),
-created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
-synced_at TIMESTAMP NULL
-)"""
-
-Execute = Callable[..., Awaitable[list[Any]]]
+from tests.support.shopdatabase import KINDS, RECIPE, Shop, shop_database
 
 
-class Shop:
-    """A shop's own database: its URL, and a way to ask it."""
-
-    def __init__(self, url: str, execute: Execute) -> None:
-        self.url, self.execute = url, execute
-
-    async def put(self, order: str, payload: object, *, attempts: int = 0, created_at: str | None = None) -> None:
-        text = payload if isinstance(payload, str) else json.dumps(payload)
-        moment = created_at or "2026-01-01 00:00:00"
-        await self.execute(
-            "INSERT INTO neuroon_conversion_outbox (order_id, payload, attempts, created_at) "  # noqa: S608 - our own texts
-            f"VALUES ('{order}', '{text}', {attempts}, '{moment}')"
-        )
-
-    async def rows(self) -> dict[str, tuple[int, str | None, bool]]:
-        """Attempts, last_error and whether synced, by order."""
-        query = "SELECT order_id, attempts, last_error, synced_at IS NOT NULL FROM neuroon_conversion_outbox"
-        return {order: (attempts, error, bool(synced)) for order, attempts, error, synced in await self.execute(query)}
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shop]:
-    """With the recipe's table in it."""
-    if request.param == "sqlite":
-        path = tmp_path / "shop.db"
-
-        async def execute(query: str) -> list[Any]:
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                return connection.execute(query).fetchall()
-
-        await execute(RECIPE)
-        yield Shop(f"sqlite:///{path}", execute)
-        return
-    server = request.getfixturevalue("postgres_url")
-    name = f"shop_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"CREATE DATABASE {name}")
-    url = f"{server.rpartition('/')[0]}/{name}"
-    own = await asyncpg.connect(url)
-    await own.execute(RECIPE)
-    yield Shop(url, own.fetch)
-    await own.close()
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    async with shop_database(request.param, request, tmp_path) as found:
+        yield found
 
 
 def payload(order: str, **changes: object) -> dict[str, object]:
@@ -125,7 +72,9 @@ async def test_oldest_first_and_only_what_is_due(shop: Shop, names: Names, tmp_p
     await shop.put("NEGATIVE", payload("NEGATIVE", orderValue=-1))
     async with Sandbox() as sandbox:
         environ = environment("amqp://unused", names, sandbox, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
-        assert await flush(environ, "--url", shop.url, "--limit", "1") == {"rows": 1, "synced": 1, "failed": 0}
+        (tmp_path / "url").write_text(f"{shop.url}\n")
+        one = environ | {"OUTBOX_URL_FILE": str(tmp_path / "url")}
+        assert await flush(one, "--limit", "1") == {"rows": 1, "synced": 1, "failed": 0}
         assert [each.order_id for each in sandbox.orders] == ["OLD"]
         assert await flush(environ, "--url", shop.url) == {"rows": 4, "synced": 2, "failed": 2}
         assert {each.order_id for each in sandbox.orders} == {"OLD", "YOUNG", "EVENT"}
@@ -149,6 +98,7 @@ async def test_an_order_that_came_as_an_event_before_is_not_posted_again(
         assert [each.posts for each in sandbox.orders] == [1]
 
 
+@pytest.mark.parametrize("shop", ["sqlite", "postgres"], indirect=True)
 async def test_a_shops_table_becomes_the_ledger_and_keeps_its_rows(shop: Shop, names: Names) -> None:
     """LEDGER_URL may name the database that has the recipe's table: it is taken over, and its rows are flushed."""
     await shop.put("SYNCED", payload("SYNCED"))
