@@ -75,9 +75,11 @@ async def reconcile(
     result = Reconciliation()
     for chunk in _chunks(orders, CHUNK):
         keys: list[Key] = [(shop_of(each.shop), each.order) for each in chunk]
-        standings = await store.standings(keys)
-        for key, order in zip(keys, chunk, strict=True):
-            result.add(order, standings.get(key))
+        # Where an order died before its shop was known by that name.
+        foreign: list[Key] = [(each.shop or "", each.order) for each in chunk]
+        standings = await store.standings(list({*keys, *foreign}))
+        for key, other, order in zip(keys, foreign, chunk, strict=True):
+            result.add(order, standings.get(key) or standings.get(other))
         tell(result.rows)
     return result
 

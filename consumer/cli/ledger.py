@@ -11,12 +11,12 @@ from typing import Any, TextIO
 import click
 from rich.console import Console
 from rich.progress import Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from consumer.adapters.ledger import Entry, Store, Tally, Wanted
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.balance import InQueues, ask_queues, balance, by_day, discrepancies
-from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
+from consumer.cli.common import FAILED, WRONG_USAGE, complain, console, json_option, print_json, settings_or_exit
 from consumer.cli.store import at_store
 from consumer.core.delivery import read_stamp, stamp
 from consumer.core.shop import Shop, Shops
@@ -64,11 +64,12 @@ def list_orders(limit: int, as_json: bool, **given: Any) -> None:
         for entry in entries:
             print_json(_told(entry))
         return
-    table = Table("order", "shop", "state", "reason", "status", "failed tries", "since", "due")
+    ids = (Column(name, overflow="fold") for name in ("order", "shop"))
+    table = Table(*ids, "state", "reason", "status", "failed tries", "since", "due")
     for each in map(_told, entries):
         names = ("orderId", "shopId", "state", "reason", "status", "attempts", "at", "due")
         table.add_row(*("" if each[name] is None else str(each[name]) for name in names))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def _told(entry: Entry) -> dict[str, object]:
@@ -187,12 +188,12 @@ def _show_reconciliation(result: Reconciliation) -> None:
         money = ", ".join(f"{amount} {code}".strip() for code, amount in sorted(sums.items()))
         table.add_row("never seen" if group == "neverSeen" else group, f"{result.counts[group]:,}", money)
     table.add_row("all", f"{result.rows:,}", "")
-    console = Console(highlight=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     for order in result.missing:
-        console.print(f"never seen: {order}", markup=False)
+        out.print(f"never seen: {order}", markup=False)
     if result.counts["neverSeen"] > len(result.missing):
-        console.print(f"and {result.counts['neverSeen'] - len(result.missing):,} more")
+        out.print(f"and {result.counts['neverSeen'] - len(result.missing):,} more")
 
 
 @ledger.command("balance")
@@ -235,12 +236,12 @@ async def _queues(settings: Settings) -> InQueues | None:
 
 def _show_balance(total: dict[str, int], days: list[dict[str, object]], disagreements: dict[str, int]) -> None:
     names = list(total)
-    table = Table("shop", "day", *names)
+    table = Table(Column("shop", overflow="fold"), "day", *names)
     for each in days:
         table.add_row(str(each["shopId"] or "-"), str(each["day"]), *(str(each[name]) for name in names))
     table.add_section()
     table.add_row("all", "", *(str(total[name]) for name in names))
-    console = Console(highlight=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     for name, count in disagreements.items():
-        console.print(f"{name}: {count}")
+        out.print(f"{name}: {count}")

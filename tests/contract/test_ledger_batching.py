@@ -162,6 +162,20 @@ async def test_failures_are_one_log_line_a_minute_and_all_are_counted(store: Sto
     ]
 
 
+async def test_the_cause_is_told_for_as_long_as_it_lasts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause between two tries is not taken for a slow write, which would hide that the disk is full."""
+    monkeypatch.setattr(batching, "WRITE_SECONDS", batching.FIRST_PAUSE / 2)
+    told: list[str] = []
+    batched: BatchedLedger
+    batched = BatchedLedger(store, lambda: told.append(batched.condition.message))
+    store.broken = LedgerDownError("disk full")
+    await batched.record(record("ORD-1", DELIVERED))
+    await eventually(lambda: len(told) > 3)
+    store.broken = None
+    await batched.close()
+    assert set(told) == {"disk full"}
+
+
 async def test_memory_is_bounded_by_count_and_by_bytes(
     store: Store, ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

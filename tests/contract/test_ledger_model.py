@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.adapters.ledger import Deed, Note, Record
+from consumer.adapters.ledger import Deed, Note, Record, Wanted
 from consumer.adapters.ledger import sqlite as inside
 from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.ledger.sqlite import migrate
@@ -38,6 +38,7 @@ OUTCOMES: list[Outcome] = [
     Dead(DeadReason.MALFORMED, "currency"),
 ]
 ORDERS = st.sampled_from(["A", "B"])
+SHOPS = st.sampled_from(["shop_a", "foreign", None])
 ENDS = st.builds(
     record,
     ORDERS,
@@ -49,8 +50,21 @@ ENDS = st.builds(
     message=st.sampled_from([None, "m-1", "m-2"]),
     redelivered=st.booleans(),
     outbox=st.booleans(),
+    shop=SHOPS,
 )
-LINES = st.lists(st.one_of(ENDS, st.builds(note, ORDERS, st.sampled_from(Deed))), max_size=12)
+# Put away under another key than they come back under.
+KNOWN_BETTER = st.builds(
+    record,
+    ORDERS,
+    st.sampled_from(OUTCOMES),
+    fresh=st.just(False),
+    message=st.sampled_from([None, "m-1", "m-2"]),
+    redelivered=st.booleans(),
+    shop=st.just("shop_a"),
+    formerly=st.sampled_from([("foreign", "A"), ("foreign", "B"), ("", ""), ("", "A")]),
+)
+NOTES = st.builds(note, ORDERS, st.sampled_from(Deed), shop=SHOPS)
+LINES = st.lists(st.one_of(ENDS, KNOWN_BETTER, NOTES), max_size=12)
 
 
 def rising(lines: Sequence[Record | Note]) -> list[Record | Note]:
@@ -73,8 +87,13 @@ async def test_the_sql_and_the_model_agree(lines: list[Record | Note], batch: in
             part = lines[start : start + batch]
             await model.write(part)
             inside._write(connection, part)
+        everybody = Wanted()
+        entries = inside._entries(connection, everybody, 10)
+        assert sorted(entries, key=str) == sorted(await model.entries(everybody, 10), key=str)
         for order in ("A", "B"):
             assert inside._histories(connection, order, None) == await model.histories(order)
+        keys = [(shop, order) for shop in ("shop_a", "foreign", "") for order in ("A", "B")]
+        assert inside._standings(connection, keys) == await model.standings(keys)
         tallies = inside._tallies(connection)
         assert tallies == await model.tallies()
         assert inside._delivered(connection, [("shop_a", "A"), ("shop_a", "B")]) == await model.delivered(

@@ -170,6 +170,67 @@ async def test_a_replay_that_nobody_noted_leaves_the_dead_letters_all_the_same(s
     assert await store.tallies() == [Tally("shop_a", DAY, received=1, delivered=1)]
 
 
+UNKNOWN = Dead(DeadReason.UNKNOWN_SHOP, "no shop of this id")
+
+
+@pytest.mark.parametrize("noted", ["before", "after", "never"])
+async def test_a_dead_order_whose_shop_is_known_now_is_that_shops_alone(store: Store, noted: str) -> None:
+    """Replayed, it leaves nothing under the name it died with, whenever its replay is noted; and its story is one."""
+    deed = note("ORD-1", Deed.REPLAYED, shop="foreign", at=NOON + 9)
+    back = record("ORD-1", Delivered(200), at=NOON + 10, replays=1, fresh=False, formerly=("foreign", "ORD-1"))
+    await store.write([record("ORD-1", UNKNOWN, shop="foreign")])
+    orders: dict[str, list[Record | Note]] = {"before": [deed, back], "after": [back, deed], "never": [back]}
+    for line in orders[noted]:
+        await store.write([line])
+    assert [(each.shop, each.outcome) for each in await store.entries(Wanted(), 10)] == [("shop_a", "delivered")]
+    # Also for whoever asks by the old name, as somebody does who has just replayed it.
+    both = [("foreign", "ORD-1"), ("shop_a", "ORD-1")]
+    assert await store.standings(both) == dict.fromkeys(both, Standing("delivered", NOON + 10))
+    (history,) = await store.histories("ORD-1")
+    told = ["dead"] if noted == "never" else ["dead", "replayed"]
+    assert (history.entry.shop, [each.event for each in history.happenings]) == ("shop_a", told)
+    assert await store.tallies() == [Tally("shop_a", DAY, received=1, delivered=1)]
+    assert await store.prune(NOON + 60) == 2
+    assert await store.histories("ORD-1") == []
+
+
+async def test_of_two_that_died_under_a_name_the_other_is_still_dead(store: Store) -> None:
+    """One is replayed and delivered; the second stays where it is until its turn comes, and is a duplicate then."""
+    await store.write([record("ORD-1", UNKNOWN, shop="foreign", at=NOON + n, message=f"m-{n}") for n in (0, 1)])
+    back = record("ORD-1", Delivered(200), at=NOON + 10, fresh=False, formerly=("foreign", "ORD-1"), message="m-2")
+    await store.write([note("ORD-1", Deed.REPLAYED, shop="foreign", at=NOON + 9), back])
+    one_dead = [Tally("foreign", DAY, 1, dead=1), Tally("shop_a", DAY, 1, delivered=1)]
+    assert await store.tallies() == one_dead
+    states = {each.shop: each.outcome for each in await store.entries(Wanted(), 10)}
+    assert states == {"foreign": "dead", "shop_a": "delivered"}
+    # Delivered again by the broker, since its ack was lost: it takes nothing away a second time.
+    await store.write([back._replace(outcome=Duplicate(), redelivered=True)])
+    assert await store.tallies() == one_dead
+    again = back._replace(outcome=Duplicate(), message="m-3", at=NOON + 20)
+    await store.write([note("ORD-1", Deed.REPLAYED, shop="foreign", at=NOON + 19), again])
+    assert await store.tallies() == [Tally("shop_a", DAY, 2, delivered=1, duplicate=1)]
+    assert [each.shop for each in await store.entries(Wanted(), 10)] == ["shop_a"]
+
+
+async def test_what_could_not_be_read_is_received_by_the_order_that_it_turns_out_to_be(store: Store) -> None:
+    """Three that told neither shop nor order, one of them repaired: two are left, and it is counted once."""
+    await store.write([record(None, MALFORMED, shop=None, message=f"m-{n}") for n in range(3)])
+    await store.write([note(None, Deed.REPLAYED, shop=None)])
+    await store.write([record("ORD-1", Delivered(200), fresh=False, formerly=("", ""))])
+    assert await store.tallies() == [Tally("", DAY, 2, dead=2), Tally("shop_a", DAY, 1, delivered=1)]
+
+
+async def test_a_name_that_died_may_be_used_again(store: Store) -> None:
+    """The alias is gone once more, and so is the next event for that order: it is dead under its name, visibly."""
+    back = record("ORD-1", Delivered(200), at=NOON + 10, fresh=False, formerly=("foreign", "ORD-1"))
+    await store.write([record("ORD-1", UNKNOWN, shop="foreign"), back])
+    await store.write([record("ORD-1", UNKNOWN, shop="foreign", at=NOON + 20)])
+    assert [(each.shop, each.outcome) for each in await store.entries(Wanted(), 10)] == [
+        ("foreign", "dead"),
+        ("shop_a", "delivered"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "tally"),
     [

@@ -175,13 +175,16 @@ async def test_every_end_is_in_the_account(broker: PrivateBroker, names: Names, 
     """Delivered, duplicate, unattributed, waiting, dead (one without an id), discarded: nothing is left over."""
     faults = ["429:retry-after=60,order=WAIT-*", "400:order=BAD-*"]
     events = [order(f"ORD-{index}") for index in range(20)]
-    events += [order("ORD-1"), order("WAIT-1"), order("WAIT-2"), order("BAD-1"), order("BAD-2"), b"rubbish"]
+    events += [order("ORD-1"), order("BAD-1"), order("BAD-2"), b"rubbish"]
     events += [order(f"UN-{index}", neuroonClicks={}) for index in range(5)]
+    late = [order("WAIT-1"), order("WAIT-2")]  # their answer makes the whole shop wait
     async with Sandbox(faults=faults) as sandbox, desk(broker.url, names) as at_broker:
         environ = environment(broker.url, names, sandbox, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
         async with InProcess(environ) as consumer:
             await at_broker.publish(*events)
             await eventually(lambda: len(consumer.reports) == len(events))
+            await at_broker.publish(*late)
+            await eventually(lambda: len(consumer.reports) == len(events) + len(late))
         await eventually(lambda: at_broker.is_empty(names.queue))
         account = await told(environ, "ledger", "balance")
     places = {name: account[name] for name in ("received", "delivered", "duplicate", "unattributed", "waiting", "dead")}

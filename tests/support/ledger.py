@@ -1,6 +1,6 @@
 """Invented ends of tries."""
 
-from consumer.adapters.ledger import Deed, Note, Record
+from consumer.adapters.ledger import Deed, Key, Note, Record
 from consumer.core.delivery import Journey
 from consumer.core.outcome import Outcome
 
@@ -20,11 +20,12 @@ def record(  # noqa: PLR0913 - all but the first two have a usual value
     message: str | None = None,
     redelivered: bool = False,
     outbox: bool = False,
+    formerly: Key | None = None,
 ) -> Record:
     """The end of one try, a second after the event came in."""
     journey = Journey(attempt, at - 1, "order.paid", "order.paid", message, replays)
     event = None if order is None else f"evt-{order}"
-    return Record(shop, order, journey, outcome, at, 12.5, digest, event, message, redelivered, fresh, outbox)
+    return Record(shop, order, journey, outcome, at, 12.5, digest, event, message, redelivered, fresh, outbox, formerly)
 
 
 def note(

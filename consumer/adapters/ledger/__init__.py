@@ -32,6 +32,8 @@ class Record(NamedTuple):
     `digest`: SHA-256 of the payload that was, or would have been, posted. `message` is the id under which the broker
     delivered this hop; with `redelivered` it tells a message that comes again from a second one. `fresh`: it came from
     the exchange, and from none of our queues. `outbox`: it came from an outbox table, and from no queue at all.
+    `formerly`: under which key the message was counted before it came back under this one, because its shop or its
+    order is known by now; None if under the same.
     """
 
     shop: str | None
@@ -46,6 +48,7 @@ class Record(NamedTuple):
     redelivered: bool = False
     fresh: bool = True
     outbox: bool = False
+    formerly: Key | None = None
 
 
 class Deed(StrEnum):

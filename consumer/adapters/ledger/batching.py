@@ -1,7 +1,7 @@
 """The ledger that the consumer speaks to: it stands before a store, gathers, and waits no longer than it may.
 
-While one batch is under way the next one gathers; there is no timer, so that an idle ledger costs nothing and a lone
-order waits for nobody.
+While one batch is under way the next one gathers, and batches keep a pace. A lone order waits for nobody, and an idle
+ledger costs nothing.
 
 A ledger that is down or slow is not waited for. Orders are then posted without asking (Neuroon drops a second
 conversion of an order), what is to be written waits in memory within bounds, and one batch after another tries whether
@@ -30,6 +30,7 @@ from consumer.adapters.ledger import (
     Store,
 )
 from consumer.adapters.ledger.health import Health
+from consumer.adapters.pace import Pace
 from consumer.core.outcome import Delivered
 
 # An order that waits longer for its look-up is posted without. A healthy store answers in milliseconds.
@@ -65,6 +66,7 @@ class BatchedLedger:
     def __init__(self, store: Store, on_error: Callable[[], None] = lambda: None) -> None:
         self.store = store
         self.health = Health(on_error)
+        self._reads, self._writes = Pace(), Pace()
         self._asked: Asked = {}
         self._reading: asyncio.Task[None] | None = None
         self._pending: deque[tuple[Line, int, asyncio.Future[None] | None]] = deque()
@@ -146,6 +148,7 @@ class BatchedLedger:
     async def _read(self) -> None:
         """Look up what is asked, batch by batch, until nothing is."""
         while self._asked:
+            await self._reads.turn()
             batch, self._asked = self._asked, {}
             slow = asyncio.get_running_loop().call_later(READ_SECONDS, self._too_slow, "look-up", batch)
             found: dict[Key, Known] = {}
@@ -180,12 +183,14 @@ class BatchedLedger:
         """Write what is pending, batch by batch; while the store cannot be used, try until it can."""
         failures = 0
         while self._pending or not (self.health.ok or self._closing.is_set()):
+            await self._writes.turn()
             batch = [line for line, _, _ in itertools.islice(self._pending, BATCH)]
             slow = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._too_slow, "write", {})
             started = time.monotonic()
             try:
                 await (self._keep(batch) if batch else self.store.delivered([PROBE]))
             except Exception as error:  # noqa: BLE001 - all but LedgerDownError is a driver's bug; it must not end us
+                slow.cancel()  # the pause is no part of the write: it would be called slow, in place of what is wrong
                 self._unusable(str(error) if isinstance(error, LedgerDownError) else type(error).__name__)
                 self._doubt(len(batch))
                 await self._pause(failures)

@@ -23,7 +23,9 @@ from consumer.adapters.ledger import (
     Tally,
     Wanted,
 )
-from consumer.adapters.ledger.row import OUTBOX, OrderRow, happening_row, note_row, order_row, read_happening
+from consumer.adapters.ledger.happening import happening_row, read_happening
+from consumer.adapters.ledger.moved import MOVED, followed, new_keys
+from consumer.adapters.ledger.row import OUTBOX, OrderRow, note_row, order_row
 
 # About 100 MB; the oldest are forgotten first.
 MAX_ORDERS = 100_000
@@ -86,6 +88,8 @@ class MemoryLedger:
             key = (line.shop or "", line.order or "")
             before = self._rows.get(key)
             if isinstance(line, Record):
+                if line.formerly is not None and line.formerly in self._rows:
+                    self._leave(line.formerly, line)
                 self._rows[key] = _recorded(before, order_row(line)._asdict())
             else:
                 self._rows[key] = _noted(before, note_row(line)._asdict())
@@ -94,6 +98,11 @@ class MemoryLedger:
             oldest = next(iter(self._rows))
             del self._rows[oldest]
             self._happenings.pop(oldest, None)
+
+    def _leave(self, old: Key, line: Record) -> None:
+        there = self._rows.get((line.shop or "", line.order or ""))
+        if there is None or not _again(there, order_row(line).trace):
+            self._rows[old] = _left(self._rows[old], line.shop or "", known=bool(old[1]), same=old[1] == line.order)
 
     def _tell(self, key: Key, line: Record | Note) -> None:
         row = happening_row(line)
@@ -112,15 +121,25 @@ class MemoryLedger:
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """See `Store`."""
-        return {key: _entry(key, row).standing for key in keys if (row := self._rows.get(key))}
+        rows = {key: row for key in keys if (row := self._rows.get(key))}
+        found = {key: _entry(key, row).standing for key, row in rows.items()}
+        moved = {key: row["reason"] for key, row in rows.items() if not _present(row)}
+        return followed(found, moved, await self.standings(list(new_keys(moved))) if moved else {})
 
     async def histories(self, order: str, shop: str | None = None) -> list[History]:
         """See `Store`."""
-        found = sorted(key for key in self._rows if key[1] == order and shop in {None, key[0]})
+        found = sorted(
+            key for key, row in self._rows.items() if key[1] == order and shop in {None, key[0]} and _present(row)
+        )
         return [History(_entry(key, self._rows[key]), self._story(key)) for key in found]
 
     def _story(self, key: Key) -> tuple[Happening, ...]:
-        happenings = self._happenings.get(key, {}).values()
+        shop, order = key
+        before = [
+            each for each, row in self._rows.items()
+            if each[1] == order and row["outcome"] == MOVED and row["reason"] == shop
+        ]  # fmt: skip
+        happenings = [told for each in {key, *before} for told in self._happenings.get(each, {}).values()]
         return tuple(sorted(happenings, key=lambda each: (each.first_at, each.replays, each.attempt)))
 
     async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
@@ -146,7 +165,7 @@ class MemoryLedger:
 
     async def prune(self, before: float, *, dry_run: bool = False) -> int:
         """See `Store`."""
-        ended = {"delivered", "duplicate", "unattributed", "discarded"}
+        ended = {"delivered", "duplicate", "unattributed", "discarded", MOVED}
         old = [
             key
             for key, row in self._rows.items()
@@ -159,35 +178,6 @@ class MemoryLedger:
             del self._rows[key]
             self._happenings.pop(key, None)
         return len(old)
-
-
-class NoLedger:
-    """A `Ledger` that remembers nothing: LEDGER_URL=none."""
-
-    @property
-    def condition(self) -> Condition:
-        """See `Ledger`."""
-        return Condition(True, "switched off")
-
-    async def open(self) -> None:
-        """See `Ledger`."""
-
-    async def delivered_before(self, shop: str, order: str) -> Known | None:
-        """See `Ledger`."""
-        return None
-
-    async def record(self, record: Record) -> None:
-        """See `Ledger`."""
-
-    async def note(self, note: Note) -> None:
-        """See `Ledger`."""
-
-    async def sightings(self, orders: Sequence[Key]) -> Sequence[Standing | None]:
-        """See `Ledger`."""
-        return [None] * len(orders)
-
-    async def close(self) -> None:
-        """See `Ledger`."""
 
 
 _COUNTS = ("delivered", "duplicate", "unattributed", "waiting", "dead", "discarded")
@@ -206,7 +196,7 @@ def _recorded(before: Row | None, new: Row) -> Row:
     if new["digest"] is not None and (not final or before["digest"] is None):
         row["digest"] = new["digest"]
     trace = new["trace"]
-    again = trace < 0 and before["trace"] in {trace, -1 - trace}
+    again = _again(before, trace)
     row["trace"] = trace
     row["returns"] += new["returns"]
     if again and new["last_outcome"] == "duplicate" and before["last_outcome"] in _FINAL:
@@ -223,13 +213,41 @@ def _recorded(before: Row | None, new: Row) -> Row:
     return row
 
 
+def _again(before: Row, trace: int) -> bool:
+    """Whether the message is the one that was recorded last."""
+    return trace < 0 and bool(before["trace"] in {trace, -1 - trace})
+
+
+def _left(before: Row, shop: str, *, known: bool, same: bool) -> Row:
+    """A row after a message has gone to another, of `shop`; `known`: it is one order's, `same`: and the other's id."""
+    row = dict(before)
+    place = next((place for place in ("waiting", "dead") if before[place] > 0), None)
+    if place is not None:
+        row[place] -= 1
+        row["received"] -= 1
+    if before["outcome"] in {"waiting", "held", "dead"}:
+        if known and before["received"] <= 1:
+            row |= {"outcome": MOVED, "reason": shop if same else None}
+        elif row["dead"] > 0 and row["waiting"] <= 0:
+            row["outcome"] = "dead"
+    return row
+
+
+def _present(row: Row) -> bool:
+    return bool(row["outcome"] != MOVED)
+
+
 def _noted(before: Row | None, new: Row) -> Row:
     """An order's row after a deed."""
     if before is None:
         return dict.fromkeys(OrderRow._fields) | _NOTHING | new
     row = before | {"due_at": None}
-    if before["outcome"] not in _FINAL:
+    replayed = new["outcome"] == "waiting"
+    if before["outcome"] not in _FINAL and not (replayed and before["outcome"] == MOVED):
         row |= {name: new[name] for name in ("outcome", "outcome_at")}
+    if replayed and before["dead"] > 0:
+        row["dead"] -= 1
+        row["waiting"] += 1
     brought_back = int(bool(new["received"]) and before["discarded"] > 0)
     for name in ("waiting", "dead", "discarded", "received"):
         row[name] += new[name]
@@ -248,7 +266,8 @@ def _entry(key: Key, row: Row) -> Entry:
 
 def _matches(wanted: Wanted, key: Key, row: Row) -> bool:
     return (
-        wanted.shop in {None, key[0]}
+        _present(row)
+        and wanted.shop in {None, key[0]}
         and wanted.state in {None, row["outcome"]}
         and wanted.reason in {None, row["reason"]}
         and (wanted.since is None or row["outcome_at"] >= wanted.since)

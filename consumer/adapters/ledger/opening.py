@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from consumer.adapters.ledger import Ledger, Store
+from consumer.adapters.ledger.absent import NoLedger
 from consumer.adapters.ledger.batching import BatchedLedger
-from consumer.adapters.ledger.memory import MemoryLedger, NoLedger
+from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.ledger.sqlite import SqliteStore
 

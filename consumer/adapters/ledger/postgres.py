@@ -21,18 +21,11 @@ from consumer.adapters.ledger import (
     Wanted,
 )
 from consumer.adapters.ledger import statements as sql
+from consumer.adapters.ledger.grouping import tables, waves
+from consumer.adapters.ledger.happening import HappeningRow, read_happening
 from consumer.adapters.ledger.key import readable, storable
-from consumer.adapters.ledger.row import (
-    PLAIN,
-    HappeningRow,
-    NoteRow,
-    OrderRow,
-    PlainRow,
-    read_entry,
-    read_happening,
-    tables,
-    waves,
-)
+from consumer.adapters.ledger.moved import MOVED, followed, new_keys
+from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations
 
 CONNECT_SECONDS = 5.0
@@ -74,7 +67,11 @@ _INSERT = {
     HappeningRow: sql.insert_happenings(_rows(HappeningRow)),
 }
 
-_KEYS = {kind: itemgetter(0, 1) for kind in (PlainRow, OrderRow, NoteRow)} | {HappeningRow: itemgetter(*range(8))}
+_KEYS = {kind: itemgetter(0, 1) for kind in (PlainRow, OrderRow, NoteRow)} | {
+    HappeningRow: itemgetter(*range(8)),
+    LeavingRow: itemgetter(*range(5)),
+}
+_LEAVE = sql.leave(lambda number: f"${number}::{'bigint' if number == 5 else 'text'}")  # noqa: PLR2004 - see `LeavingRow`
 
 
 class PostgresStore:
@@ -127,7 +124,10 @@ class PostgresStore:
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """See `Store`."""
         rows = await self._among(keys, _COLUMNS, "TRUE")
-        return {keys[number - 1]: read_entry(row).standing for number, *row in rows}
+        entries = {keys[number - 1]: read_entry(row) for number, *row in rows}
+        moved = {key: each.reason and readable(each.reason) for key, each in entries.items() if each.outcome == MOVED}
+        found = {key: each.standing for key, each in entries.items()}
+        return followed(found, moved, await self.standings(list(new_keys(moved))) if moved else {})
 
     async def _among(self, keys: Sequence[Key], columns: str, condition: str) -> list[Any]:
         query = f"""SELECT k.number, {columns}
@@ -142,7 +142,7 @@ JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {co
         async with self._connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t WHERE order_id = $1 AND ($2::text IS NULL OR shop_id = $2) "
-                "ORDER BY shop_id",
+                f"AND {sql.PRESENT} ORDER BY shop_id",
                 storable(order),
                 None if shop is None else storable(shop),
             )
@@ -156,7 +156,7 @@ JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {co
 WHERE ($1::text IS NULL OR shop_id = $1)
 AND ($2::text IS NULL OR outcome = $2) AND ($3::text IS NULL OR reason = $3)
 AND ($4::double precision IS NULL OR outcome_at >= $4) AND ($5::double precision IS NULL OR outcome_at <= $5)
-AND order_id <> '' ORDER BY outcome_at DESC NULLS LAST, order_id LIMIT $6""",
+AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC NULLS LAST, order_id LIMIT $6""",
                 None if wanted.shop is None else storable(wanted.shop),
                 wanted.state,
                 wanted.reason,
@@ -235,12 +235,15 @@ async def migrate(connection: Any) -> None:
 
 
 async def _insert(connection: Any, rows: Sequence[Any]) -> None:
+    if isinstance(rows[0], LeavingRow):
+        await connection.executemany(_LEAVE, rows)
+        return
     await connection.execute(_INSERT[type(rows[0])], *zip(*rows, strict=True))
 
 
 async def _happenings(connection: Any, shop: str, order: str) -> tuple[Any, ...]:
     rows = await connection.fetch(
-        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE order_id = $1 AND shop_id = $2 "
+        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE {sql.told_of('${}::text'.format)} "
         "ORDER BY first_at, replays, attempt",
         order,
         shop,

@@ -1,17 +1,16 @@
-"""Records and notes as rows of the tables, and rows as what is told of them, without any database.
+"""Records and notes as rows of the orders' table, and rows as what is told of them, without any database.
 
 An ordinary order is one row. What else happens to an order (a retry, a death, a duplicate, a deed) is a row of its
-own; see `003_happenings.sql`.
+own; see `happening`.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
-from typing import Any, NamedTuple, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from consumer.adapters.ledger import Deed, Entry, Happening, Note, Record
+from consumer.adapters.ledger import Deed, Entry, Note, Record
 from consumer.adapters.ledger.key import plain, readable, storable
-from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Retry, RetryReason, Unattributed
+from consumer.core.outcome import Dead, Delivered, Outcome, Retry, RetryReason
 
 OUTBOX = "outbox"
 
@@ -72,6 +71,19 @@ class PlainRow(NamedTuple):
 PLAIN = {"outcome": "'delivered'", "last_outcome": "'delivered'", "attempt": "1", "received": "1", "delivered": "1"}
 
 
+class LeavingRow(NamedTuple):
+    """A message leaves the key under which it was counted, and is received under another; the first two are the old.
+
+    `trace`: of the message, if the broker delivers it again; 0 otherwise.
+    """
+
+    shop_id: str
+    order_id: str
+    new_shop_id: str
+    new_order_id: str
+    trace: int
+
+
 class NoteRow(NamedTuple):
     """One deed; the counts are what it changes."""
 
@@ -84,24 +96,6 @@ class NoteRow(NamedTuple):
     waiting: int
     dead: int
     discarded: int
-
-
-class HappeningRow(NamedTuple):
-    """One happening; up to `who` it is the key under which equal ones are counted."""
-
-    shop_id: str
-    order_id: str
-    event: str
-    replays: int
-    attempt: int
-    reason: str
-    status: int
-    who: str
-    first_at: float
-    last_at: float
-    milliseconds: float | None
-    due_at: float | None
-    detail: str
 
 
 def plain_row(record: Record) -> PlainRow | None:
@@ -151,7 +145,7 @@ def order_row(record: Record) -> OrderRow:
         OUTBOX if record.outbox else None,
         name,
         _trace(record),
-        int(not record.fresh),
+        int(not record.fresh and record.formerly is None),
         1,
         int(name == "delivered"),
         int(name == "duplicate"),
@@ -159,6 +153,14 @@ def order_row(record: Record) -> OrderRow:
         int(name in {"waiting", "held"}),
         int(name == "dead"),
     )
+
+
+def leaving_row(record: Record) -> LeavingRow | None:
+    """What the end of a try takes away elsewhere."""
+    if record.formerly is None:
+        return None
+    old_shop, old_order, shop, order = map(storable, (*record.formerly, record.shop or "", record.order or ""))
+    return LeavingRow(old_shop, old_order, shop, order, min(_trace(record), 0))
 
 
 def note_row(note: Note) -> NoteRow:
@@ -169,59 +171,9 @@ def note_row(note: Note) -> NoteRow:
     return NoteRow(*key, note.at, outcome, note.at, received, waiting, dead, discarded)
 
 
-# What each deed adds to received, waiting, dead and discarded.
-_DEEDS = {Deed.REPLAYED: (0, 1, -1, 0), Deed.DISCARDED: (0, 0, -1, 1), Deed.IMPORTED: (1, 0, 1, 0)}
-
-
-def happening_row(line: Record | Note) -> HappeningRow | None:
-    """What is told of beside the order's own row; None for an ordinary end, and where no order is known."""
-    if not line.order:
-        return None
-    shop, order = storable(line.shop or ""), storable(line.order)
-    if isinstance(line, Note):
-        who, detail = plain(line.who, 200), plain(line.detail)
-        return HappeningRow(shop, order, line.deed.value, 0, 0, "", 0, who, line.at, line.at, None, None, detail)
-    told = _told(line.outcome, line.at)
-    if told is None:
-        return None
-    journey, at = line.journey, line.at
-    return HappeningRow(
-        shop,
-        order,
-        told.event,
-        journey.replays,
-        journey.attempt,
-        told.reason,
-        getattr(line.outcome, "status", None) or 0,
-        "",
-        at,
-        at,
-        line.milliseconds,
-        told.due,
-        plain(told.detail),
-    )
-
-
-class _Told(NamedTuple):
-    event: str
-    reason: str = ""
-    detail: str = ""
-    due: float | None = None
-
-
-def _told(outcome: Outcome, at: float) -> _Told | None:
-    match outcome:
-        case Delivered() | Unattributed():
-            return None
-        case Duplicate(_, conflict):
-            return _Told("duplicate") if conflict is None else _Told("conflict", detail=str(conflict))
-        case Retry(reason, _, after, detail):
-            event = "held" if reason is RetryReason.HELD else "retry"
-            return _Told(event, reason.value, detail, at + (after or 0.0))
-        case Dead(reason, detail):
-            return _Told("dead", reason.value, detail)
-        case _:
-            assert_never(outcome)
+# What each deed adds to received, waiting, dead and discarded. A replay only takes from the dead what is still there:
+# its message may have come back, and been counted, before the deed was noted.
+_DEEDS = {Deed.REPLAYED: (0, 0, 0, 0), Deed.DISCARDED: (0, 0, -1, 1), Deed.IMPORTED: (1, 0, 1, 0)}
 
 
 def word(outcome: Outcome) -> str:
@@ -251,51 +203,7 @@ def _trace(record: Record) -> int:
     return -1 - checksum if record.redelivered else checksum
 
 
-T = TypeVar("T", bound=tuple[Any, ...])
-
-
-def waves(rows: Iterable[T], key: Callable[[T], tuple[Any, ...]]) -> list[list[T]]:
-    """The rows in as many statements as needed for none to have two rows of one key, those of one key in their order.
-
-    Each is sorted by key, so that two writers lock rows in the same order and never wait for each other in a ring.
-    """
-    found: list[dict[tuple[Any, ...], T]] = []
-    seen: dict[tuple[Any, ...], int] = {}
-    for row in rows:
-        identity = key(row)
-        number = seen[identity] = seen.get(identity, -1) + 1
-        if number == len(found):
-            found.append({})
-        found[number][identity] = row
-    return [[wave[identity] for identity in sorted(wave)] for wave in found]
-
-
-def _kind(row: tuple[Any, ...]) -> str:
-    return type(row).__name__
-
-
-def tables(lines: Sequence[Record | Note]) -> list[list[Any]]:
-    """The rows of all lines in the order in which they are to be written; each list has rows of one kind.
-
-    Rows of different orders may change places, so that a batch takes few statements.
-    """
-    rows: list[Any] = [
-        plain_row(line) or order_row(line) if isinstance(line, Record) else note_row(line) for line in lines
-    ]
-    if len({row[:2] for row in rows}) == len(rows):
-        rows.sort(key=_kind)
-    runs: list[list[Any]] = [list(run) for _, run in groupby(rows, type)]
-    happenings = [row for line in lines if (row := happening_row(line)) is not None]
-    return [*runs, happenings] if happenings else runs
-
-
 def read_entry(row: Sequence[Any]) -> Entry:
     """The entry in a row of what `Entry` has, in the order of its fields."""
     shop, order, *rest = row
     return Entry(readable(shop), readable(order), *rest)
-
-
-def read_happening(row: Sequence[Any]) -> Happening:
-    """The happening in a row of `statements.HAPPENING_COLUMNS`."""
-    event, first_at, last_at, times, attempt, replays, reason, status, *rest = row
-    return Happening(event, first_at, last_at, times, attempt, replays, reason, status or None, *rest)

@@ -16,18 +16,12 @@ from typing import Any
 
 from consumer.adapters.ledger import Entry, Happening, History, Key, Known, Note, Record, Standing, Tally, Wanted
 from consumer.adapters.ledger import statements as sql
+from consumer.adapters.ledger.grouping import tables
+from consumer.adapters.ledger.happening import HappeningRow, read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
-from consumer.adapters.ledger.row import (
-    PLAIN,
-    HappeningRow,
-    NoteRow,
-    OrderRow,
-    PlainRow,
-    read_entry,
-    read_happening,
-    tables,
-)
+from consumer.adapters.ledger.moved import MOVED, followed, new_keys
+from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations
 
 # Rows of one statement: SQLite takes 32,766 parameters, and each number of rows is a statement of its own to prepare.
@@ -173,6 +167,9 @@ def _portions(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
     """One statement for all rows: a statement for each would hand the interpreter lock over as often."""
+    if isinstance(rows[0], LeavingRow):
+        connection.executemany(_LEAVE, rows)
+        return
     kind = type(rows[0]).__name__
     values = [value for row in rows for value in row]
     for column in _KINDS[kind].times:
@@ -180,6 +177,9 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
             if values[index] is not None:
                 values[index] = _text_time(int(values[index]))
     connection.execute(_statement(kind, len(rows)), values)
+
+
+_LEAVE = sql.leave("?{}".format)
 
 
 @cache
@@ -210,9 +210,11 @@ def _delivered(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key,
 
 
 def _standings(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Standing]:
-    query = f"SELECT k.key, {_STATE}, COALESCE({_SINCE}, {_CREATED}), t.due_at {_AMONG}"
+    query = f"SELECT k.key, {_STATE}, COALESCE({_SINCE}, {_CREATED}), t.due_at, t.reason {_AMONG}"
     rows = connection.execute(query, (_json(keys),)).fetchall()
-    return {keys[index]: Standing(state or "waiting", at, due) for index, state, at, due in rows}
+    found = {keys[index]: Standing(state or "waiting", at, due) for index, state, at, due, _ in rows}
+    moved = {keys[index]: shop and readable(shop) for index, state, _, _, shop in rows if state == MOVED}
+    return followed(found, moved, _standings(connection, list(new_keys(moved))) if moved else {})
 
 
 _STATE = "COALESCE(t.outcome, CASE WHEN t.synced_at IS NOT NULL THEN 'delivered' END)"
@@ -227,7 +229,7 @@ t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
 def _histories(connection: sqlite3.Connection, order: str, shop: str | None) -> list[History]:
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t "
-        "WHERE order_id = ?1 AND (shop_id = ?2 OR ?2 IS NULL) ORDER BY shop_id",
+        f"WHERE order_id = ?1 AND (shop_id = ?2 OR ?2 IS NULL) AND {sql.PRESENT} ORDER BY shop_id",
         (storable(order), None if shop is None else storable(shop)),
     ).fetchall()
     return [History(read_entry(row), _happenings(connection, row[0], row[1])) for row in found]
@@ -235,7 +237,7 @@ def _histories(connection: sqlite3.Connection, order: str, shop: str | None) -> 
 
 def _happenings(connection: sqlite3.Connection, shop: str, order: str) -> tuple[Happening, ...]:
     rows = connection.execute(
-        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE order_id = ? AND shop_id = ? "
+        f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE {sql.told_of('?{}'.format)} "
         "ORDER BY first_at, replays, attempt",
         (order, shop),
     )
@@ -247,7 +249,7 @@ def _entries(connection: sqlite3.Connection, wanted: Wanted, limit: int) -> list
 WHERE (:shop IS NULL OR shop_id = :shop)
 AND (:state IS NULL OR outcome = :state) AND (:reason IS NULL OR reason = :reason)
 AND (:since IS NULL OR outcome_at >= :since) AND (:until IS NULL OR outcome_at <= :until)
-AND order_id <> '' ORDER BY outcome_at DESC, order_id LIMIT :limit"""
+AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC, order_id LIMIT :limit"""
     values = {
         "shop": None if wanted.shop is None else storable(wanted.shop),
         "state": wanted.state,

@@ -6,9 +6,15 @@ Where an order's row exists, these expressions say what a further end of a try m
 * a message that the broker delivers again (`_SAME`) replaces what was recorded of it, and is not counted twice;
 * a message that came from one of our queues leaves there what it was counted as: waiting, or dead where a replay was
   not noted; one that was counted nowhere (a crash made two of it, or its first record is lost) is received now.
+
+A message that comes back under another key than it was counted under (its shop was unknown, and is configured now) is
+taken out there by `leave`, and received here.
 """
 
-from consumer.adapters.ledger.row import PLAIN, HappeningRow, NoteRow, OrderRow, PlainRow
+from collections.abc import Callable
+
+from consumer.adapters.ledger.happening import HappeningRow
+from consumer.adapters.ledger.row import PLAIN, NoteRow, OrderRow, PlainRow
 
 TABLE = "neuroon_conversion_outbox"
 HAPPENINGS = "neuroon_order_happenings"
@@ -73,12 +79,15 @@ _UPDATE_ORDER = ",\n".join(
 
 _BROUGHT_BACK = "(excluded.received > 0 AND t.discarded > 0)"  # an import of what had been exported and discarded
 
-_UPDATE_BY_NOTE = f"""outcome = CASE WHEN {_FINAL} THEN t.outcome ELSE excluded.outcome END,
-outcome_at = CASE WHEN {_FINAL} THEN t.outcome_at ELSE excluded.outcome_at END,
+_REPLAYED_BEFORE = "(t.outcome = 'moved' AND excluded.outcome = 'waiting')"
+_REPLAYED = "CASE WHEN excluded.outcome = 'waiting' AND t.dead > 0 THEN 1 ELSE 0 END"
+
+_UPDATE_BY_NOTE = f"""outcome = CASE WHEN {_FINAL} OR {_REPLAYED_BEFORE} THEN t.outcome ELSE excluded.outcome END,
+outcome_at = CASE WHEN {_FINAL} OR {_REPLAYED_BEFORE} THEN t.outcome_at ELSE excluded.outcome_at END,
 due_at = NULL,
 received = t.received + CASE WHEN {_BROUGHT_BACK} THEN 0 ELSE excluded.received END,
-waiting = t.waiting + excluded.waiting,
-dead = t.dead + excluded.dead,
+waiting = t.waiting + {_REPLAYED},
+dead = t.dead + excluded.dead - {_REPLAYED},
 discarded = t.discarded + excluded.discarded - CASE WHEN {_BROUGHT_BACK} THEN 1 ELSE 0 END"""
 
 _UPDATE_HAPPENING = """times = t.times + 1,
@@ -110,6 +119,40 @@ def insert_notes(values: str) -> str:
     return _insert(TABLE, NoteRow._fields, values, _KEY, _UPDATE_BY_NOTE)
 
 
+def leave(p: Callable[[int], str]) -> str:
+    """A row of `LeavingRow` taken out of where it was counted; `p(n)` is how the dialect writes parameter n.
+
+    Where nothing is left, the order is moved: it is told of under its new key alone; `reason` is its shop. The row
+    stays, because a deed of which the note comes late finds its place by it.
+    """
+    again = (
+        f"{p(5)} < 0 AND EXISTS (SELECT 1 FROM {TABLE} AS n WHERE n.shop_id = {p(3)} AND n.order_id = {p(4)} "
+        f"AND (n.trace = {p(5)} OR n.trace = -1 - {p(5)}))"
+    )
+    open_ = "outcome IN ('waiting', 'held', 'dead')"
+    last = f"{open_} AND order_id <> '' AND payload IS NULL AND received <= 1"
+    others_dead = f"{open_} AND ((waiting = 1 AND dead > 0) OR (waiting <= 0 AND dead > 1))"
+    return f"""UPDATE {TABLE} SET
+outcome = CASE WHEN {last} THEN 'moved' WHEN {others_dead} THEN 'dead' ELSE outcome END,
+reason = CASE WHEN {last} THEN CASE WHEN order_id = {p(4)} THEN {p(3)} END ELSE reason END,
+received = received - CASE WHEN waiting > 0 OR dead > 0 THEN 1 ELSE 0 END,
+dead = dead - CASE WHEN waiting <= 0 AND dead > 0 THEN 1 ELSE 0 END,
+waiting = waiting - CASE WHEN waiting > 0 THEN 1 ELSE 0 END
+WHERE shop_id = {p(1)} AND order_id = {p(2)} AND NOT ({again})"""
+
+
+# Told of under its own key; see `moved`.
+PRESENT = "(t.outcome IS NULL OR t.outcome <> 'moved')"
+
+
+def told_of(p: Callable[[int], str]) -> str:
+    """Which happenings are those of order p(1) of shop p(2): its own, and those from before it was moved there."""
+    return (
+        f"order_id = {p(1)} AND (shop_id = {p(2)} OR shop_id IN "
+        f"(SELECT shop_id FROM {TABLE} WHERE order_id = {p(1)} AND outcome = 'moved' AND reason = {p(2)}))"
+    )
+
+
 def insert_happenings(values: str) -> str:
     """Insert rows of `HappeningRow`; one that happened before is counted."""
     key = f"{_KEY}, event, replays, attempt, reason, status, who"
@@ -128,6 +171,6 @@ COUNTED = "SUM(received + delivered + duplicate + unattributed + ABS(waiting) + 
 
 # At an end, and nothing of them in a queue or an outbox any more.
 PRUNABLE = (
-    "outcome IN ('delivered', 'duplicate', 'unattributed', 'discarded') AND waiting <= 0 AND dead <= 0 "
+    "outcome IN ('delivered', 'duplicate', 'unattributed', 'discarded', 'moved') AND waiting <= 0 AND dead <= 0 "
     "AND order_id <> '' AND outcome_at <"
 )
