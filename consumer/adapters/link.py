@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from yarl import URL
+
+from consumer.adapters.brake import Brake, BrakedConnection
 
 # A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 with 10, three minutes with 60.
 HEARTBEAT_SECONDS = 10
@@ -17,6 +20,12 @@ RPC_TIMEOUT = 20.0
 
 # What a broker, or the way to it, can raise at us.
 LINK_ERRORS = (OSError, TimeoutError, aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError)
+
+
+def cancelled_by_us() -> bool:
+    """Whether a CancelledError at hand is meant for the running task. If not, a library has leaked one of its own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @contextmanager
@@ -29,21 +38,34 @@ def own_cancellation() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if cancelled_by_us():
             raise
         raise ConnectionResetError("connection lost while the broker was asked") from error
 
 
-async def connect(url: str, name: str) -> AbstractConnection:
+async def connect(url: str, name: str, brake: Brake | None = None) -> AbstractConnection:
     """An open connection that shows as `name` in the broker's lists; raises one of LINK_ERRORS."""
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
     with own_cancellation():
         return await aio_pika.connect(
-            parsed, timeout=CONNECT_TIMEOUT, client_properties={"connection_name": name, "product": "neuroon-consumer"}
+            parsed,
+            timeout=CONNECT_TIMEOUT,
+            client_properties={"connection_name": name, "product": "neuroon-consumer"},
+            connection_class=aio_pika.Connection if brake is None else partial(BrakedConnection, brake=brake),
         )
+
+
+def server_version(connection: AbstractConnection) -> tuple[str, str]:
+    """Product and version of the broker, as the first frame of the connection told them; "" for what it did not."""
+    transport = connection.transport
+    told = {} if transport is None else transport.connection.server_properties
+    return _words(told.get("product")), _words(told.get("version"))
+
+
+def _words(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
 
 
 def virtual_host(url: str) -> str:

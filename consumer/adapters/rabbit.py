@@ -6,14 +6,16 @@ for as long as it takes.
 """
 
 import asyncio
-import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from consumer.adapters.link import LINK_ERRORS, describe
+from consumer.adapters.backoff import pause
+from consumer.adapters.interruption import sleep_unless, unless
+from consumer.adapters.link import LINK_ERRORS, cancelled_by_us, describe
 from consumer.adapters.publisher import PublishFailedError
 from consumer.adapters.session import Session
 from consumer.adapters.topology import Topology, TopologyError
@@ -23,8 +25,8 @@ from consumer.core.settlement import Ack, Move, Return, Settlement, Split
 # Gives the settlement of a delivery, and what to call once that has been carried out.
 Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
 
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 15.0
+# The pauses between two sessions begin anew after one that lasted so long: nothing spins.
+LONG_SECONDS = 30.0
 # Pieces of one array that await their confirms at a time.
 PUBLISH_WINDOW = 100
 OPEN_TIMEOUT = 60.0
@@ -88,26 +90,23 @@ class Rabbit:
         return len(self._handling) + len(self._settling)
 
     async def run(self) -> None:
-        """Consume until `drain` is called. Raises TopologyError if the queues do not fit at the start."""
+        """Consume until `drain` is called. Raises TopologyError if the queues do not fit at the start.
+
+        Nothing else ends it: whatever a session dies of, another one is opened.
+        """
         failures = 0
-        consumed_before = False
         while not self._stopping.is_set():
-            try:
-                session = await self._open_unless_stopped()
-            except (TopologyError, *LINK_ERRORS) as error:
-                if isinstance(error, TopologyError) and not consumed_before:
-                    raise
-                pause = _pause(failures)
-                failures += 1
-                log.warning("broker not usable", why=_reason(error), retry_in_seconds=round(pause, 1))
-                await self._sleep(pause)
-                continue
-            if session is None:
+            begun = time.monotonic()
+            problem = await self._one_life()
+            if self._stopping.is_set():
                 return
-            told = "consuming" if session.prefetch else "paused"
-            log.info(told, queue=self._wanted.main.name, prefetch=session.prefetch, again=consumed_before)
-            consumed_before, failures = True, 0
-            await self._until_lost(session)
+            if time.monotonic() - begun > LONG_SECONDS:
+                failures = 0
+            wait = pause(failures)
+            failures += 1
+            if problem:
+                log.warning("broker not usable", why=problem, retry_in_seconds=round(wait, 1))
+            await sleep_unless(self._stopping, wait)
 
     async def drain(self, grace: float) -> Drained:
         """Take no more deliveries, give those in flight `grace` seconds to end, give the rest back untried."""
@@ -132,20 +131,29 @@ class Rabbit:
         if session is not None:
             await session.close()
 
+    async def _one_life(self) -> str:
+        """Open a session and consume until it is lost; why that was impossible, or "" when it has been told."""
+        try:
+            session = await self._open_unless_stopped()
+            if session is not None:
+                await self._consume(session)
+        except TopologyError as error:
+            if self._session is None:
+                raise
+            return str(error)
+        except LINK_ERRORS as error:
+            return describe(error)
+        except (Exception, asyncio.CancelledError) as error:  # a library may leak the latter
+            if cancelled_by_us():
+                raise
+            log.exception("bug", in_flight=self.in_flight)
+            return f"a bug of ours, {describe(error)}"
+        return ""
+
     async def _open_unless_stopped(self) -> Session | None:
         """A session; None when a drain began meanwhile, which must not wait for a broker that does not answer."""
-        opening = asyncio.ensure_future(self._open())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return None
-            session = await opening
-        finally:
-            for task in (opening, stopping):
-                task.cancel()
-            await asyncio.gather(opening, stopping, return_exceptions=True)
-        if self._stopping.is_set():
+        session = await unless(self._stopping, self._open())
+        if session is not None and self._stopping.is_set():
             await session.close()
             return None
         return session
@@ -156,22 +164,31 @@ class Rabbit:
                 self._url, self._wanted, prefetch=self._prefetch, create=self._create, on_delivery=self._receive
             )
 
-    async def _until_lost(self, session: Session) -> None:
+    async def _consume(self, session: Session) -> None:
+        told, again = "consuming" if session.prefetch else "paused", self._session is not None
         self._session = session
+        log.info(told, queue=self._wanted.main.name, prefetch=session.prefetch, again=again)
+        try:
+            await self._until_lost(session)
+        finally:
+            if not self._stopping.is_set():  # else drain() still needs the session, and close() closes it
+                await session.close()
+
+    async def _until_lost(self, session: Session) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())
-        while not (session.lost.done() or stopping.done()):
-            changed = asyncio.ensure_future(self._changed.wait())
-            ends: list[asyncio.Future[Any]] = [session.lost, stopping, changed]
-            await asyncio.wait(ends, timeout=ALARM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            changed.cancel()
-            self._changed.clear()
-            if not (session.lost.done() or stopping.done()):
-                await self._adjust(session)
-        stopping.cancel()
-        if self._stopping.is_set():
-            return  # drain() still needs the session, and close() closes it
-        log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
-        await session.close()
+        try:
+            while not (session.lost.done() or stopping.done()):
+                changed = asyncio.ensure_future(self._changed.wait())
+                ends: list[asyncio.Future[Any]] = [session.lost, stopping, changed]
+                await asyncio.wait(ends, timeout=ALARM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                self._changed.clear()
+                if not (session.lost.done() or stopping.done()):
+                    await self._adjust(session)
+        finally:
+            stopping.cancel()
+        if not self._stopping.is_set():
+            log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
 
     async def _adjust(self, session: Session) -> None:
         """Bring the consumer in line with what is wanted, and with an alarm at the broker."""
@@ -256,18 +273,10 @@ class Rabbit:
 
     async def _give_back(self, session: Session, tag: int) -> None:
         """Return a message to its queue, ever more slowly: the broker counts each return, up to its delivery limit."""
-        pause = _pause(self._failed_publishes)
+        wait = pause(self._failed_publishes)
         self._failed_publishes += 1
-        await self._sleep(pause)
+        await sleep_unless(self._stopping, wait)
         await _quietly(session.acks.give_back(tag))
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but not into a shutdown."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
 
 async def _publish(session: Session, move: Move) -> PublishFailedError | None:
@@ -283,12 +292,3 @@ async def _quietly(giving_back: Awaitable[None]) -> None:
         await giving_back
     except LINK_ERRORS:
         return  # the session is lost, and the message comes again
-
-
-def _pause(failures: int) -> float:
-    """Seconds: doubling up to `LONGEST_PAUSE`, and up to a quarter more, so that pods get out of step."""
-    return float(min(FIRST_PAUSE * 2.0 ** min(failures, 20), LONGEST_PAUSE) * (1 + random.random() / 4))  # noqa: S311
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, TopologyError) else describe(error)

@@ -7,43 +7,60 @@ the acknowledgements on it. A session is never repaired: whatever breaks, it is 
 import asyncio
 from collections.abc import Callable
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from consumer.adapters.brake import Brake
 from consumer.adapters.inbound import to_delivery
 from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel, own_cancellation
+from consumer.adapters.pace import Pace
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import Topology, compare, declare, queue_state
 from consumer.core.delivery import Delivery
 
-# How often the broker is asked whether it still knows our consumer. A link can be up and deliver nothing: a
+# How often it is looked whether the broker still knows our consumer. A link can be up and deliver nothing: a
 # lost cancel, a queue whose leader moved. 30 s is well below the minutes after which somebody would be paged.
 WATCH_SECONDS = 30.0
+# To a consumer with room the broker delivers within milliseconds: messages that wait longer are kept from it.
+DOUBT_SECONDS = 5.0
 # To take leave of the broker in good order. One that has not answered by then will notice by itself, and a shutdown
 # must not wait longer: a pod has 30 s by default, and the grace is spent out of the same.
 LEAVE_SECONDS = 4.0
 
 OnDelivery = Callable[["Session", int, Delivery], None]
 
+log = structlog.get_logger(__name__)
+
 
 class Acks:
-    """Acknowledgements, gathered while the loop turns once and sent as few frames."""
+    """Acknowledgements, gathered at a pace and sent as few frames."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    def __init__(self, channel: AbstractChannel, brake: Brake | None = None) -> None:
         self._channel = channel
+        self._brake = brake or Brake()
         self._outstanding: dict[int, None] = {}  # in the order of delivery
         self._settled: set[int] = set()
         self._flushing: asyncio.Task[None] | None = None
+        self._pace = Pace()
+        self.newest = 0  # the tag of the last delivery; the broker counts them up
 
-    def delivered(self, tag: int) -> None:
-        """Note that `tag` is to be settled."""
+    def delivered(self, tag: int, size: int = 0) -> None:
+        """Note that `tag`, whose body has `size` bytes, is to be settled."""
+        self.newest = tag
         self._outstanding[tag] = None
+        self._brake.take(tag, size)
+
+    @property
+    def outstanding(self) -> int:
+        """Deliveries that are not settled yet."""
+        return len(self._outstanding)
 
     def ack(self, tag: int) -> None:
         """Acknowledge `tag` soon; nothing happens when the channel is gone, since the broker delivers it again."""
         self._settled.add(tag)
         if self._flushing is None:
-            self._flushing = asyncio.create_task(self.flush())
+            self._flushing = asyncio.create_task(self._flush_in_turn())
 
     async def give_back(self, tag: int) -> None:
         """Return `tag` to its queue."""
@@ -54,6 +71,11 @@ class Acks:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
         finally:
             self._outstanding.pop(tag, None)
+            self._brake.release((tag,))
+
+    async def _flush_in_turn(self) -> None:
+        await self._pace.turn()
+        await self.flush()
 
     async def flush(self) -> None:
         """Send what has gathered: one frame for the run of oldest deliveries, one for each of the others."""
@@ -75,13 +97,14 @@ class Acks:
         finally:
             for tag in settled:
                 self._outstanding.pop(tag, None)
+            self._brake.release(settled)
 
 
 class Session:
     """Connections, channels and the consumer. `lost` gets the reason when any of them is gone."""
 
-    def __init__(self, consuming: AbstractConnection, publishing: AbstractConnection, queue: str) -> None:
-        self._consuming, self._publishing, self._queue = consuming, publishing, queue
+    def __init__(self, consuming: AbstractConnection, publishing: AbstractConnection, queue: str, brake: Brake) -> None:
+        self._consuming, self._publishing, self._queue, self._brake = consuming, publishing, queue, brake
         self._channel: AbstractChannel
         self._tag: str | None = None
         self._on_delivery: OnDelivery
@@ -103,13 +126,14 @@ class Session:
 
         Raises one of LINK_ERRORS, or TopologyError.
         """
-        consuming = await connect(url, f"neuroon-consumer {wanted.main.name}")
+        brake = Brake()
+        consuming = await connect(url, f"neuroon-consumer {wanted.main.name}", brake)
         try:
             publishing = await connect(url, f"neuroon-consumer {wanted.main.name} publish")
         except BaseException:
             await _leave(consuming)
             raise
-        session = cls(consuming, publishing, wanted.main.name)
+        session = cls(consuming, publishing, wanted.main.name, brake)
         try:
             await (declare if create else compare)(consuming, wanted)
             await session._start(prefetch, on_delivery)
@@ -122,7 +146,7 @@ class Session:
         self._on_delivery = on_delivery
         self.publisher = await Publisher.open(self._publishing)
         self._channel = await open_channel(self._consuming)
-        self.acks = Acks(self._channel)
+        self.acks = Acks(self._channel, self._brake)
         self._consuming.close_callbacks.add(lambda _, error: self.lose(_why("connection closed", error)))
         self._publishing.close_callbacks.add(lambda _, error: self.lose(_why("publishing connection closed", error)))
         self._channel.closing.add_done_callback(lambda done: self.lose(_why("channel closed", _error(done))))
@@ -131,7 +155,8 @@ class Session:
         )
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lose("consumer cancelled by the broker"))
         await self.consume(prefetch)
-        self._watch = asyncio.create_task(self._ask_after_consumer())
+        self._watch = asyncio.create_task(self._watch_over_consumer())
+        self._watch.add_done_callback(self._unwatched)
 
     async def consume(self, prefetch: int) -> None:
         """Consume with this prefetch instead of the present one; 0 takes nothing. Raises one of LINK_ERRORS.
@@ -153,8 +178,10 @@ class Session:
             self._tag, self.prefetch = confirmed.consumer_tag, prefetch
 
     async def _receive(self, message: DeliveredMessage) -> None:
+        if self.lost.done():
+            return  # nobody could settle it; the broker delivers it again once it has noticed
         tag = message.delivery_tag or 0
-        self.acks.delivered(tag)
+        self.acks.delivered(tag, len(message.body))
         self._on_delivery(self, tag, to_delivery(message))
 
     async def look_for_alarm(self) -> bool:
@@ -182,7 +209,7 @@ class Session:
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
                     await self.consume(0)
-            except LINK_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - whatever a library raises: the shutdown goes on
                 self.lose(describe(error))
 
     async def close(self) -> None:
@@ -192,21 +219,44 @@ class Session:
             self._watch.cancel()
         await asyncio.gather(_leave(self._consuming), _leave(self._publishing))
 
-    async def _ask_after_consumer(self) -> None:
+    async def _watch_over_consumer(self) -> None:
+        """Lose the session when the broker does not know our consumer.
+
+        Of consumers AMQP tells only how many a queue has, and another pod's would count for ours. The proof is in the
+        deliveries: while messages wait and there is room, some must come.
+        """
         while not self.lost.done():
+            newest = self.acks.newest
             await asyncio.sleep(WATCH_SECONDS)
-            try:
-                async with asyncio.timeout(RPC_TIMEOUT):
-                    state = await queue_state(self._consuming, self._queue)
-            except LINK_ERRORS as error:
-                self.lose(f"no answer about our consumer: {describe(error)}")
-                return
-            if state is None:
-                self.lose("the queue is gone")
-            elif self.prefetch and not state.consumers:
-                self.lose("the broker does not know our consumer")
-            else:
-                self.messages = state.messages
+            if await self._is_passed_over(newest):
+                await asyncio.sleep(DOUBT_SECONDS)  # the look may have met a message on its way to us
+                if await self._is_passed_over(newest):
+                    self.lose("messages wait, and the broker delivers none to us")
+
+    async def _is_passed_over(self, newest: int) -> bool:
+        """Whether messages wait and we have room, though nothing came since the delivery `newest`."""
+        try:
+            async with asyncio.timeout(RPC_TIMEOUT):
+                state = await queue_state(self._consuming, self._queue)
+        except LINK_ERRORS as error:
+            self.lose(f"no answer about our consumer: {describe(error)}")
+            return False
+        if state is None:
+            self.lose("the queue is gone")
+            return False
+        self.messages = state.messages
+        if self.prefetch and not state.consumers:
+            self.lose("the broker does not know our consumer")
+        return state.messages > 0 and self.acks.newest == newest and self.acks.outstanding < self.prefetch
+
+    def _unwatched(self, watch: asyncio.Task[None]) -> None:
+        """Without a watch a session is worth nothing: what ended it, if it was not we, ends the session."""
+        if self.lost.done() or self._ending:
+            return
+        error = asyncio.CancelledError() if watch.cancelled() else watch.exception()
+        if error is not None:
+            log.error("bug", exc_info=error)
+            self.lose(f"a bug of ours, {describe(error)}")
 
 
 async def _leave(connection: AbstractConnection) -> None:
@@ -215,7 +265,20 @@ async def _leave(connection: AbstractConnection) -> None:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await connection.close()
     except LINK_ERRORS:
-        return  # it was broken already
+        _drop(connection)
+    except Exception:
+        log.exception("bug")
+        _drop(connection)
+
+
+def _drop(connection: AbstractConnection) -> None:
+    """End a connection that could not be closed: while it lives, the broker keeps delivering to it.
+
+    The library has no public way; without its reader it closes the socket by itself.
+    """
+    reader: asyncio.Task[None] | None = getattr(getattr(connection.transport, "connection", None), "_reader_task", None)
+    if reader is not None:
+        reader.cancel()
 
 
 def _why(what: str, error: BaseException | None) -> str:

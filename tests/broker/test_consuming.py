@@ -187,7 +187,7 @@ async def test_what_outlasts_the_grace_goes_back_untried(broker: PrivateBroker, 
 
 async def test_a_second_signal_leaves_at_once(broker: PrivateBroker, names: Names) -> None:
     """The operator insists: no more waiting for a slow POST; the message stays in the queue."""
-    async with Sandbox(faults=["delay=4s"]) as sandbox, desk(broker.url, names) as at_broker:
+    async with Sandbox(faults=["delay=25s"]) as sandbox, desk(broker.url, names) as at_broker:
         environ = environment(broker.url, names, sandbox, CONSUMER_REQUEST_TIMEOUT="20s", CONSUMER_SHUTDOWN_GRACE="30s")
         async with Consumer(environ) as consumer:
             await at_broker.publish(order("ORD-1"))
@@ -195,7 +195,7 @@ async def test_a_second_signal_leaves_at_once(broker: PrivateBroker, names: Name
             consumer.send(signal.SIGTERM)
             await asyncio.sleep(0.2)
             consumer.send(signal.SIGTERM)
-            assert await consumer.wait(timeout=2) == 1
+            assert await consumer.wait(timeout=15) == 1
         await eventually(lambda: at_broker.count(names.queue))
 
 

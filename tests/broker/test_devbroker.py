@@ -11,6 +11,7 @@ import pytest
 
 from consumer.devbroker import BrokerStartError, NoBrokerError, PrivateBroker
 from consumer.devbroker import broker as broker_module
+from consumer.devbroker.apt import one_at_a_time
 from consumer.devbroker.container import ContainerNode
 from consumer.devbroker.guard import Guard
 from consumer.devbroker.installation import Installation, locate
@@ -168,3 +169,16 @@ def test_a_failed_installation_shows_what_apt_get_said(docker: Path, monkeypatch
     monkeypatch.setattr(broker_module, "apt_install", lambda *_: "E: Unable to locate package")
     with pytest.raises(NoBrokerError, match="Unable to locate package"):
         PrivateBroker().start()
+
+
+def test_programs_are_looked_for_and_installed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    """Who comes second waits until the first is through, and then finds what that has installed."""
+    mark = tmp_path / "installed"
+    asked = f"with one_at_a_time(): print(Path({str(mark)!r}).exists())"
+    look = f"from pathlib import Path; from consumer.devbroker.apt import one_at_a_time\n{asked}"
+    with one_at_a_time():
+        second = subprocess.Popen([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(3)
+        mark.touch()
+    assert second.communicate()[0] == "True\n"

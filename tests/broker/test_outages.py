@@ -2,10 +2,13 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from consumer.core import breaker
 from consumer.core import delivery as header
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import DEFAULT_SHOP, Sandbox, SandboxShop
@@ -15,10 +18,36 @@ from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
 from tests.support.program import environment
+from tests.support.proxy import Proxy
+
+
+@asynccontextmanager
+async def an_api_that_is_away() -> AsyncIterator[tuple[Sandbox, int]]:
+    """A sandbox that is to be started, at this port: until then nothing listens there."""
+    sandbox = Sandbox()
+    await sandbox.start()
+    port = int(sandbox.url.rpartition(":")[2])
+    await sandbox.stop()
+    try:
+        yield sandbox, port
+    finally:
+        await sandbox.stop()
+
+
+def posts(sandbox: Sandbox) -> Counter[str]:
+    return Counter(seen.order_id for seen in sandbox.book.requests)
 
 
 def tries(consumer: InProcess) -> Counter[int]:
     return Counter(report.journey.attempt for report in consumer.reports)
+
+
+# For a test in which no timeout plays a part: longer than a busy machine takes.
+PATIENCE = {"CONSUMER_REQUEST_TIMEOUT": "25s", "CONSUMER_SHUTDOWN_GRACE": "30s"}
+
+
+def _port(sandbox: Sandbox) -> int:
+    return int(sandbox.url.rpartition(":")[2])
 
 
 @pytest.mark.parametrize("fault", ["503", "drop", "delay=3s"])
@@ -40,18 +69,13 @@ async def test_an_outage_costs_no_try(broker: PrivateBroker, names: Names, fault
 
 async def test_an_api_that_is_not_there_costs_no_try(broker: PrivateBroker, names: Names) -> None:
     """Nothing listens at the API's address: the very first order already costs no try, and arrives when it is back."""
-    sandbox = Sandbox()
-    await sandbox.start()
-    port = int(sandbox.url.rpartition(":")[2])
-    await sandbox.stop()
-    async with desk(broker.url, names) as at_broker:
+    async with an_api_that_is_away() as (sandbox, port), desk(broker.url, names) as at_broker:
         async with InProcess(environment(broker.url, names, sandbox)) as consumer:
             await at_broker.publish(order("ORD-1"))
             await eventually(consumer.app.admission.paused)
             await sandbox.start(port=port)
             await eventually(lambda: consumer.outcomes("ORD-1")[-1:] == ["delivered"], timeout=20)
             assert set(tries(consumer)) == {1}
-        await sandbox.stop()
 
 
 async def test_one_order_that_always_fails_stops_nobody(broker: PrivateBroker, names: Names) -> None:
@@ -62,6 +86,64 @@ async def test_one_order_that_always_fails_stops_nobody(broker: PrivateBroker, n
             await eventually(at_broker.dead, timeout=20)
             assert len(sandbox.orders) == 50
             assert consumer.outcomes("POISON") == ["retry", "retry", "dead"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_poison_alone_does_not_keep_an_api_down(broker: PrivateBroker, names: Names, count: int) -> None:
+    """After an outage only orders are left that Neuroon never takes: they die, and the API counts as up again."""
+    async with an_api_that_is_away() as (sandbox, port), desk(broker.url, names) as at_broker:
+        async with InProcess(environment(broker.url, names, sandbox)) as consumer:
+            poison = [f"POISON-{index}" for index in range(count)]
+            await at_broker.publish(*map(order, poison))
+            await eventually(consumer.app.admission.paused)
+            sandbox.fail("500:order=POISON-*")
+            await sandbox.start(port=port)
+            await eventually(
+                lambda: [consumer.outcomes(each)[-1:] for each in poison] == [["dead"]] * count, timeout=60
+            )
+            assert not consumer.app.admission.paused()
+            assert consumer.app.rabbit.consuming
+            await at_broker.publish(order("GOOD"))
+            await eventually(lambda: consumer.outcomes("GOOD") == ["delivered"])
+        letters = await at_broker.take_dead()
+    assert [letter.headers[header.REASON] for letter in letters] == ["exhausted"] * count
+
+
+async def test_an_outage_that_only_orders_meet_costs_no_try(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API comes back for a GET, while every POST goes on failing: a dozen orders try in turn, and none is charged.
+
+    That they come again and again is nobody's poison while as many as open the breaker are among them.
+    """
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE", 0.2)
+    async with an_api_that_is_away() as (sandbox, port), desk(broker.url, names) as at_broker:
+        async with InProcess(environment(broker.url, names, sandbox)) as consumer:
+            await at_broker.publish(*(order(f"ORD-{index}") for index in range(12)))
+            await eventually(consumer.app.admission.paused)
+            sandbox.fail("503")
+            await sandbox.start(port=port)
+            await eventually(lambda: max(posts(sandbox).values(), default=0) >= 3, timeout=120)
+            sandbox.fail()
+            await eventually(lambda: len(sandbox.orders) == 12, timeout=30)
+        assert set(tries(consumer)) == {1}
+
+
+async def test_an_api_does_not_count_as_down_for_want_of_orders(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back after an outage, and nothing is left to try it with: after a while it counts as up."""
+    monkeypatch.setattr(breaker, "WINDOW_SECONDS", 0.3)
+    async with an_api_that_is_away() as (sandbox, port), desk(broker.url, names) as at_broker:
+        async with InProcess(environment(broker.url, names, sandbox)) as consumer:
+            await at_broker.publish(order("ORD-1"))
+            await eventually(lambda: consumer.outcomes("ORD-1"))
+            await eventually(lambda: consumer.app.admission.paused() and not consumer.app.rabbit.consuming)
+            await eventually(lambda: at_broker.count(names.queue))
+            await at_broker.take(names.queue)
+            await sandbox.start(port=port)
+            await eventually(lambda: not consumer.app.admission.paused())
+            await eventually(lambda: consumer.app.rabbit.consuming)
 
 
 def shops_file(folder: Path, count: int, wrong: str) -> Path:
@@ -129,14 +211,17 @@ async def test_held_for_too_long_is_dead(broker: PrivateBroker, names: Names) ->
 
 async def test_an_alarm_at_the_broker_pauses_and_ends(own_broker: PrivateBroker, names: Names) -> None:
     """A memory alarm: what must be published waits, consumption pauses, and both go on by themselves."""
-    async with Sandbox(faults=["503:order=ORD-2,times=1,delay=3s"]) as sandbox:
-        async with InProcess(environment(own_broker.url, names, sandbox, CONSUMER_REQUEST_TIMEOUT="4s")) as consumer:
-            async with desk(own_broker.url, names) as at_broker:
-                await at_broker.publish(order("ORD-2"))
-                await eventually(lambda: consumer.app.rabbit.in_flight)
-                await asyncio.to_thread(own_broker.set_memory_alarm, True)
-                await eventually(lambda: consumer.app.rabbit.blocked and not consumer.app.rabbit.consuming)
-                await asyncio.to_thread(own_broker.set_memory_alarm, False)
-                await eventually(lambda: consumer.app.rabbit.consuming and not consumer.app.rabbit.blocked)
-                await eventually(lambda: consumer.outcomes("ORD-2") == ["retry", "delivered"], timeout=30)
+    async with Sandbox(faults=["503:order=ORD-2,times=1"]) as sandbox, Proxy(("127.0.0.1", _port(sandbox))) as api:
+        api_url = f"http://127.0.0.1:{api.port}"
+        environ = environment(own_broker.url, names, NEUROON_API_URL=api_url) | PATIENCE
+        async with InProcess(environ) as consumer, desk(own_broker.url, names) as at_broker:
+            api.stall()  # the answer, which leads to a publish, must find the alarm raised
+            await at_broker.publish(order("ORD-2"))
+            await eventually(lambda: consumer.app.rabbit.in_flight)
+            await asyncio.to_thread(own_broker.set_memory_alarm, True)
+            api.resume()
+            await eventually(lambda: consumer.app.rabbit.blocked and not consumer.app.rabbit.consuming)
+            await asyncio.to_thread(own_broker.set_memory_alarm, False)
+            await eventually(lambda: consumer.app.rabbit.consuming and not consumer.app.rabbit.blocked)
+            await eventually(lambda: consumer.outcomes("ORD-2") == ["retry", "delivered"])
         assert [each.posts for each in sandbox.orders] == [1]
