@@ -83,7 +83,7 @@ class Admission:
             api.leave()
         self._learn(shop, reply)
         if isinstance(reply, Unavailable):
-            return await self._failed(api, shop, reply, conversion.order_id, attempt, begun)
+            return await self._failed(api, shop, reply, f"{shop.id}/{conversion.order_id}", attempt, begun)
         self._answered(api, reply, begun)
         return judge(reply, attempt)
 
@@ -186,7 +186,8 @@ class Admission:
         self, api: Gate, shop: Shop, reply: Unavailable, order: str, attempt: int, begun: float
     ) -> Outcome:
         now = self._clock()
-        api.limit = api.limit.shrunk(begun, now)
+        if not isinstance(api.state, Probing):  # whatever comes of a probe, it tells of no overload
+            api.limit = api.limit.shrunk(begun, now)
         self._become(api, breaker.failed(api.state, order, now, api.needed), shop)
         if not isinstance(api.state, Open):
             await self._suspect(api, shop)
@@ -233,12 +234,12 @@ class Admission:
                     again_in_seconds=round(until - self._clock(), 1),
                 )
                 if shop is not None and not self._closing:
-                    api.recovery = asyncio.create_task(self._recover(api, shop))
+                    api.recover(self._recover(api, shop))
             case Probing():
                 log.info("API answers again, trying one order")
                 api.limit = api.limit.restarted()
-            case Closed():
-                log.info("API up")
+            case Closed(failing):
+                log.info("API up", failing=len(failing))
         api.admit()
         self.changed()
 
@@ -248,10 +249,21 @@ class Admission:
             await asyncio.sleep(max(0.0, api.state.until - self._clock()))
             if not isinstance(api.state, Open):
                 return
-            if await self._alive(shop):
-                self._become(api, Probing(api.state.trips))
+            alive = await self._alive(shop)
+            if not isinstance(api.state, Open):
+                return
+            if alive:
+                self._become(api, breaker.answered(api.state))
             else:
                 api.state = breaker.opened(api.state, self._clock())
+        await self._rest(api, api.state)
+
+    async def _rest(self, api: Gate, probing: breaker.Api) -> None:
+        """Do not call an API down for want of an order to try."""
+        while isinstance(probing, Probing) and api.state is probing:
+            await asyncio.sleep(breaker.WINDOW_SECONDS)
+            if api.state is probing and not api.under_way:
+                self._become(api, breaker.rested(probing, self._clock(), api.needed))
 
 
 _FREE = Free()

@@ -10,8 +10,10 @@ from consumer.core.breaker import (
     Closed,
     Open,
     Probing,
+    answered,
     failed,
     opened,
+    rested,
     succeeded,
 )
 
@@ -81,3 +83,51 @@ def test_a_probe_decides_and_a_late_answer_does_not(state: Open | Probing) -> No
     else:
         assert isinstance(succeeded(state, 60.0), Closed)
         assert isinstance(failed(state, "a", 60.0, NEEDED), Open)
+
+
+def probed(state: Open, *orders: str) -> Closed | Open | Probing:
+    """One probe after the other, all of which fail; ends early when the API counts as up."""
+    for name in orders:
+        after_probe = failed(answered(state), name, 100.0, NEEDED)
+        if not isinstance(after_probe, Open):
+            return after_probe
+        state = after_probe
+    return state
+
+
+@pytest.mark.parametrize("poison", ["a", "ab", "abc", "abcd"])
+def test_the_same_few_orders_at_every_probe_are_to_blame_themselves(poison: str) -> None:
+    """After an outage that the API itself told of: the second failure of the same order is its own."""
+    assert isinstance(probed(opened(Closed(), 100.0), *poison), Open)
+    assert isinstance(probed(opened(Closed(), 100.0), *poison, poison[0]), Closed)
+
+
+@pytest.mark.parametrize("poison", ["a", "abcd"])
+def test_what_is_left_of_a_real_outage_is_found_out_within_a_bound(poison: str) -> None:
+    """Many orders opened it, all of them are delivered elsewhere, the few stay: within two rounds they are to blame."""
+    tripped = after(Closed(), *"abcdefgh")
+    assert isinstance(tripped, Open)
+    assert isinstance(probed(tripped, *(poison * 2 * NEEDED)[: 2 * NEEDED]), Closed)
+
+
+@pytest.mark.parametrize("waiting", ["abcde", "abcdefghijklmnop"])
+def test_orders_that_take_turns_at_failing_tell_of_an_outage(waiting: str) -> None:
+    """As many different ones as open the breaker, however often they come: none of them is to blame."""
+    assert isinstance(probed(opened(Closed(), 100.0), *(waiting * 50)), Open)
+    tripped = after(Closed(), *"abcde")
+    assert isinstance(tripped, Open)
+    assert isinstance(probed(tripped, *(waiting * 50)), Open)
+
+
+def test_the_memory_of_probes_is_bounded() -> None:
+    """A day of outage leaves no more behind than a minute."""
+    state = probed(opened(Closed(), 100.0), *(f"ORD-{number}" for number in range(1000)))
+    assert isinstance(state, Open)
+    assert len(state.recent) == 2 * NEEDED
+
+
+def test_an_api_that_answers_is_up_when_nothing_comes_to_try_it() -> None:
+    """Unless as many orders as open the breaker have met it down, and none has met it up."""
+    assert isinstance(rested(Probing(3, ("a",)), 100.0, NEEDED), Closed)
+    many = Probing(3, tuple("abcde"))
+    assert rested(many, 100.0, NEEDED) is many
