@@ -7,28 +7,15 @@ from typing import Any
 
 from consumer.core import delivery as header
 from consumer.sandbox import Received
+from consumer.sandbox.book import Seen
 from tests.chaos.orders import DEAD, Fate, Order
+from tests.chaos.repeats import Repeats, Struck, explain
 from tests.support.broker import Message
 
-# What a fault did may come to light later: after the ladder, or a broker's pause.
-_AFTERMATH_SECONDS = 60.0
-# Two copies of one order that come at the same moment to two consumers are looked up by both before either is recorded.
-_SAME_MOMENT_SECONDS = 2.0
 # Log lines of which there must be none.
 _ALARMING = frozenset({"bug", "settling failed", "handler failed", "library", "not JSON"})
 
 Lines = Callable[[], Iterable[dict[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Struck:
-    """A fault that was: from when to when (Unix seconds), and how many posts too many it excuses."""
-
-    name: str
-    target: str
-    began: float
-    ended: float
-    excuses: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +25,7 @@ class Evidence:
     orders: Mapping[str, Order]
     copies: Mapping[str, int]
     recorded: Sequence[Received]
+    seen: Iterable[Seen]
     dead: Sequence[Message]
     left: Mapping[str, Sequence[Message]]
     struck: Sequence[Struck]
@@ -54,9 +42,7 @@ class Account:
     evidence: Evidence
     problems: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
-    again: int = 0
-    raced: int = 0
-    allowed: int = 0
+    repeats: Repeats = field(default_factory=Repeats)
     told: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -129,36 +115,18 @@ def _letters(account: Account) -> dict[str, list[Message]]:
         else:
             letters[name].append(letter)
     again = sum(max(0, len(each) - account.evidence.copies[name]) for name, each in letters.items())
-    if again > (allowed := sum(each.excuses for each in account.evidence.struck)):
+    if again > (allowed := sum(each.excuses for each in account.evidence.struck if each.copies)):
         account.problems.append(f"{again} dead letters too many, of which {allowed} would be allowed")
     return letters
 
 
 def _posted_again(account: Account) -> None:
-    """Each order posted twice needs a fault at the time, and all of them together no more than the faults excuse."""
     evidence = account.evidence
-    excuses = [each for each in evidence.struck if each.excuses]
-    account.allowed = sum(each.excuses for each in excuses)
-    for each in evidence.recorded:
-        own = 1 if evidence.ledger_shared else evidence.copies.get(each.order_id, 1)
-        too_many = max(0, each.posts - own)
-        if too_many and each.posts <= evidence.copies.get(each.order_id, 1) and _at_once(each):
-            account.raced += too_many
-            continue
-        account.again += too_many
-        if too_many and not any(_covers(fault, each) for fault in excuses):
-            account.problems.append(f"{each.order_id}: posted {each.posts} times, and no fault excuses it")
-            account.unexplained.append(each.order_id)
-    if account.again > account.allowed:
-        account.problems.append(f"{account.again} posts too many; the faults excuse {account.allowed}")
-
-
-def _at_once(received: Received) -> bool:
-    return received.last - received.first < _SAME_MOMENT_SECONDS
-
-
-def _covers(fault: Struck, received: Received) -> bool:
-    return fault.began <= received.last and received.first <= fault.ended + _AFTERMATH_SECONDS
+    account.repeats = explain(evidence.seen, evidence.copies, evidence.struck, ledger_shared=evidence.ledger_shared)
+    for each in account.repeats.unexplained:
+        apart = f"{each.second - each.first:.1f} s"
+        account.problems.append(f"{each.order}: posted again {apart} after it was recorded, and no fault explains it")
+        account.unexplained.append(each.order)
 
 
 def _read_logs(account: Account) -> set[str]:

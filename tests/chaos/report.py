@@ -22,8 +22,12 @@ def _lines(account: Account) -> Iterator[str]:
     messages = sum(evidence.copies.values())
     yield f"sent    {messages} messages, of which {messages - len(evidence.orders)} for an order sent before"
     yield f"posted  {len(evidence.recorded)} orders, each recorded once"
-    yield f"again   {account.again} posts too many, where the faults would excuse {account.allowed}"
-    yield f"raced   {account.raced} posts of second copies that came at the same moment"
+    repeats, excuses = account.repeats, Counter[str]()
+    for each in evidence.struck:
+        excuses[each.name] += each.excuses
+    yield _row("again", repeats.by_fault)
+    yield _row("of", Counter({name: excuses[name] for name in repeats.by_fault})) + " that might have been"
+    yield f"copies  posted at once {repeats.raced}, without a ledger {repeats.blind}, elsewhere {repeats.foreign}"
     yield _row("dead", Counter(str(each.headers.get(header.REASON, "crashed")) for each in evidence.dead))
     yield _row("told", account.told)
     yield f"took    {evidence.seconds:.0f} s"

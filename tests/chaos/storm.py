@@ -13,9 +13,10 @@ from consumer.adapters.link import LINK_ERRORS, connect
 from consumer.adapters.topology import queue_state
 from consumer.devbroker import PrivateBroker
 from tests.chaos import faults, orders
-from tests.chaos.account import Account, Evidence, Struck, reckon
-from tests.chaos.orders import Fate, Order
+from tests.chaos.account import Account, Evidence, reckon
+from tests.chaos.orders import Order
 from tests.chaos.publishing import Publishing
+from tests.chaos.repeats import Struck
 from tests.chaos.world import CONSUMERS, EXIT_SECONDS, World, a_world
 from tests.conftest import Names
 from tests.support.broker import desk
@@ -66,21 +67,9 @@ class Storm:
             group.create_task(self._strike_all(blows))
         return published
 
-    async def settle(self) -> list[Order]:
-        """Wait until nothing waits anywhere; the pulse: orders published meanwhile.
-
-        They keep the API's breaker informed: with nothing but orders that always fail, it could not know.
-        """
-        pulse: list[Order] = []
-        beating = asyncio.create_task(self._beat(pulse))
-        try:
-            await eventually(self._stays_quiet, timeout=_DUST_SECONDS, what="all queues empty, all consumers consuming")
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-        await self.publishing.publish(pulse[-1:], 1)  # the last may not have been confirmed
-        await eventually(self._stays_quiet, timeout=30, what="all queues empty after the last order")
-        return pulse
+    async def settle(self) -> None:
+        """Wait until nothing waits anywhere."""
+        await eventually(self._stays_quiet, timeout=_DUST_SECONDS, what="all queues empty, all consumers consuming")
 
     async def _strike_all(self, blows: list[faults.Draw]) -> None:
         room = asyncio.Semaphore(_AT_ONCE)
@@ -100,15 +89,10 @@ class Storm:
                 await asyncio.sleep(blow.seconds)
             finally:
                 await fault.mend()
-            self.struck.append(Struck(fault.name, fault.target, began, time.time(), fault.excuses))
-
-    async def _beat(self, pulse: list[Order]) -> None:
-        rng = Random(self.plan.seed)
-        while True:
-            order = orders.one(rng, self.plan.orders + len(pulse), Fate.DELIVERED)
-            pulse.append(order)
-            await self.publishing.publish([order], 1)
-            await asyncio.sleep(0.5)
+            ended = time.time()
+            self.struck.append(
+                Struck(fault.name, fault.target, began, ended, fault.excuses, fault.felt, fault.blinds, fault.copies)
+            )
 
     async def _stays_quiet(self) -> bool:
         """Whether nothing turns up for a while: what is being handled is in no count of what is ready.
@@ -139,9 +123,9 @@ async def storm(plan: Plan, broker: PrivateBroker, names: Names, folder: Path) -
     begun = time.time()
     async with _a_storm(plan, broker, names, folder) as it:
         problems = []
-        published, pulse = await it.rage(), []
+        published = await it.rage()
         try:
-            pulse = await it.settle()
+            await it.settle()
         except AssertionError as error:
             problems.append(str(error))
         await asyncio.gather(*(each.terminate(EXIT_SECONDS) for each in it.world.workers))
@@ -150,9 +134,10 @@ async def storm(plan: Plan, broker: PrivateBroker, names: Names, folder: Path) -
             dead = await at_broker.take_dead()
             left = {queue: await at_broker.take(queue) for queue in it.world.queues()}
         evidence = Evidence(
-            orders={each.id: each for each in (*published, *pulse)},
+            orders={each.id: each for each in published},
             copies=it.publishing.copies,
             recorded=it.world.sandbox.orders,
+            seen=it.world.sandbox.book.requests,
             dead=dead,
             left={queue: messages for queue, messages in left.items() if messages},
             struck=it.struck,

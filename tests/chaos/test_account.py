@@ -8,9 +8,11 @@ from pamqp.commands import Basic
 
 from consumer.core import delivery as header
 from consumer.sandbox import Received
+from consumer.sandbox.book import Seen
 from tests.chaos import faults, orders
-from tests.chaos.account import Account, Evidence, Struck, reckon
+from tests.chaos.account import Account, Evidence, reckon
 from tests.chaos.orders import Fate, Order
+from tests.chaos.repeats import Struck
 from tests.chaos.report import report
 from tests.support.broker import Message
 
@@ -39,6 +41,7 @@ ALL_WELL = Evidence(
     orders={order.id: order for order in (GOOD, BAD, UNSEARCHED)},
     copies={order.id: 1 for order in (GOOD, BAD, UNSEARCHED)},
     recorded=[recorded(GOOD)],
+    seen=[],
     dead=[letter(BAD, "malformed")],
     left={},
     struck=[],
@@ -68,7 +71,7 @@ def test_it_closes_when_all_is_well() -> None:
         ({"recorded": [recorded(GOOD), recorded(BAD)]}, "though it should be dead"),
         ({"recorded": [recorded(GOOD), recorded(UNSEARCHED)]}, "nothing of it came from a search"),
         ({"recorded": [recorded(GOOD), recorded(GOOD, order_id="X")]}, "never published"),
-        ({"recorded": [recorded(GOOD, posts=2, last=110.0)]}, "no fault excuses it"),
+        ({"seen": [Seen(at, "shop_a", GOOD.id, "200") for at in (100.0, 110.0)]}, "no fault explains it"),
         ({"dead": []}, "lost: it should be dead"),
         ({"dead": [letter(BAD, "exhausted")]}, "another reason than malformed"),
         ({"dead": [Message(BAD.body, {"x-death": []}, Basic.Properties())]}, "another reason than malformed"),
@@ -87,23 +90,56 @@ def test_it_does_not_close_when_something_is_wrong(changes: dict[str, object], p
     assert problem in report(found)
 
 
-def test_a_second_post_needs_a_fault_at_that_time_and_no_more_than_it_excuses() -> None:
-    """A crash at the moment explains it; one long before or an innocent fault does not; nor do three posts by one."""
-    twice = {"recorded": [recorded(GOOD, posts=2, last=110.0)]}
-    crash = Struck("ConsumerKilled", "consumer0", 99.0, 105.0, 1)
-    assert account(**twice, struck=[crash]).closes
-    assert not account(**twice, struck=[replace(crash, excuses=0)]).closes
-    assert not account(**twice, struck=[replace(crash, began=1.0, ended=2.0)]).closes
-    assert not account(recorded=[recorded(GOOD, posts=3, last=110.0)], struck=[crash]).closes
+def posts(*moments: float, end: str = "200") -> dict[str, object]:
+    return {"seen": [Seen(at, GOOD.shop, GOOD.id, end) for at in moments]}
+
+
+CRASH = Struck("ConsumerKilled", "consumer0", 101.0, 105.0, excuses=1, copies=True)
+BLIND = Struck("LedgerGone", "ledger", 109.0, 120.0, excuses=1, blinds=True)
+
+
+@pytest.mark.parametrize(
+    ("moments", "struck", "closes"),
+    [
+        ((100.0, 110.0), CRASH, True),
+        ((100.0, 110.0), replace(CRASH, excuses=0), False),
+        ((100.0, 110.0), replace(CRASH, began=106.0, ended=108.0), False),  # long after the first post had ended
+        ((100.0, 110.0), replace(CRASH, began=90.0, ended=95.0), False),
+        ((100.0, 110.0), replace(CRASH, began=90.0, ended=95.0, felt=6.0), True),
+        ((100.0, 110.0, 120.0), CRASH, False),  # one excuse, two posts too many
+        ((100.0, 110.0), BLIND, True),
+        ((100.0, 110.0), replace(BLIND, blinds=False), False),
+    ],
+)
+def test_a_second_post_needs_a_fault_that_met_the_first(
+    moments: tuple[float, ...], struck: Struck, closes: bool
+) -> None:
+    """A crash in the middle explains it, or a ledger that was away later; an innocent or exhausted fault does not."""
+    assert account(**posts(*moments), struck=[struck]).closes is closes
+
+
+def test_a_fault_explains_no_more_orders_than_were_under_way() -> None:
+    """Two orders and one excuse: one of them stays unexplained. A second fault with room for either settles it."""
+    seen = [Seen(at, each.shop, each.id, "200") for each in (GOOD, UNSEARCHED) for at in (100.0, 110.0)]
+    assert len(account(seen=seen, struck=[CRASH]).repeats.unexplained) == 1
+    both = account(seen=seen, struck=[CRASH, replace(CRASH, name="LinkCut")])
+    assert both.repeats.by_fault == {"ConsumerKilled": 1, "LinkCut": 1}
+
+
+def test_what_was_not_recorded_is_no_repeat() -> None:
+    """A try that Neuroon refused, or whose connection was cut before it, may be followed by any number."""
+    assert account(**posts(100.0, 110.0, 120.0, end="503")).closes
 
 
 def test_second_copies_are_told_apart() -> None:
-    """Without a shared ledger a copy may be posted by either consumer; with one, only at the same moment."""
+    """Without a shared ledger either consumer may post one; with one, only at the same moment or while it is away."""
     copies = {**ALL_WELL.copies, GOOD.id: 2}
-    late, at_once = recorded(GOOD, posts=2, last=110.0), recorded(GOOD, posts=2, last=100.5)
-    assert account(recorded=[late], copies=copies, ledger_shared=False).closes
-    assert not account(recorded=[late], copies=copies).closes
-    assert account(recorded=[at_once], copies=copies).raced == 1
+    assert account(**posts(100.0, 110.0), copies=copies, ledger_shared=False).repeats.foreign == 1
+    assert not account(**posts(100.0, 110.0, 120.0), copies=copies, ledger_shared=False).closes
+    assert not account(**posts(100.0, 110.0), copies=copies).closes
+    assert account(**posts(100.0, 100.5), copies=copies).repeats.raced == 1
+    assert not account(**posts(100.0, 100.5, 101.0), copies=copies).closes
+    assert account(**posts(100.0, 110.0), copies=copies, struck=[replace(BLIND, excuses=0)]).repeats.blind == 1
 
 
 def test_a_seed_draws_the_same_storm_again() -> None:

@@ -22,7 +22,9 @@ async def test_rolling_restarts_lose_nothing_and_post_nothing_twice(broker: Priv
     Each process leaves with status 0 and says that it had nothing to return.
     """
     async with Sandbox(faults=["delay=100ms"]) as sandbox, desk(broker.url, names) as at_broker:
-        environ = environment(broker.url, names, sandbox)
+        # A machine so busy that an answer takes 2 s, or a process 5 s to finish, would be a fault of its own kind.
+        patience = {"CONSUMER_REQUEST_TIMEOUT": "20s", "CONSUMER_SHUTDOWN_GRACE": "25s"}
+        environ = environment(broker.url, names, sandbox) | patience
         async with Consumer(environ) as one, Consumer(environ) as two:
             shops_sell = asyncio.Event()
             selling = asyncio.create_task(_sell(at_broker.publish, shops_sell))

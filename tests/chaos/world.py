@@ -1,7 +1,7 @@
 """What the storm rages in: a broker, a Neuroon, two consumers, and links between them that can break."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +60,7 @@ async def a_world(broker: PrivateBroker, names: Names, folder: Path, ledger: str
     async with AsyncExitStack() as stack:
         sandbox = Sandbox([first_key(shop) for shop in SHOPS], STANDING_FAULTS)
         await stack.enter_async_context(sandbox)
+        sandbox.book.requests = deque()  # all of them, however many
         api_port = urlsplit(sandbox.url).port
         assert api_port is not None
         api = await stack.enter_async_context(Proxy(("127.0.0.1", api_port)))
