@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,11 +12,20 @@ from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.adapters.publisher import Publisher, PublishFailedError
 from consumer.adapters.topology import ensure_exchange
 from consumer.app import wanted_topology
-from consumer.cli.common import FAILED, complain, json_option, print_json, run_async, settings_or_exit
+from consumer.cli.common import (
+    FAILED,
+    complain,
+    json_option,
+    print_json,
+    run_async,
+    settings_or_exit,
+    tracing_or_exit,
+)
 from consumer.cli.convert import read_inputs
 from consumer.core.delivery import Properties
 from consumer.events import split_events
 from consumer.settings import Settings
+from consumer.tracing import Tracing
 
 # Confirms awaited at a time; a quorum queue confirms in batches, so that one at a time would be slow.
 WINDOW = 200
@@ -31,9 +41,10 @@ def publish(files: tuple[Path, ...], routing_key: str, as_json: bool) -> None:
     A file holds one event, a JSON array of events, or one event per line.
     """
     settings = settings_or_exit()
+    tracing = tracing_or_exit(settings)
     events = [event for data in read_inputs(files) for event in split_events(data)]
     try:
-        failures = run_async(lambda: _publish(settings, events, routing_key))
+        failures = run_async(lambda: _publish(settings, tracing, events, routing_key))
     except LINK_ERRORS as error:
         complain(f"the broker cannot be used: {describe(error)}")
         sys.exit(FAILED)
@@ -46,24 +57,32 @@ def publish(files: tuple[Path, ...], routing_key: str, as_json: bool) -> None:
     sys.exit(FAILED if failures else 0)
 
 
-async def _publish(settings: Settings, events: list[bytes], routing_key: str) -> list[str]:
+async def _publish(settings: Settings, tracing: Tracing, events: list[bytes], routing_key: str) -> list[str]:
     """Publish all; the reasons of those that failed."""
+    try:
+        return await _publish_all(settings, tracing, events, routing_key)
+    finally:
+        await tracing.close()
+
+
+async def _publish_all(settings: Settings, tracing: Tracing, events: list[bytes], routing_key: str) -> list[str]:
     connection = await connect(settings.amqp_url.get_secret_value(), "neuroon-consumer publish command")
     async with connection:
         wanted = wanted_topology(settings)
         await ensure_exchange(connection, wanted)
-        publisher = await Publisher.open(connection)
+        publisher, exchange = await Publisher.open(connection), wanted.exchange
         window = asyncio.Semaphore(WINDOW)
         failures: list[str] = []
+        # From the timestamp the consumer tells how long orders wait.
+        stamped = Properties("application/json", timestamp=datetime.now(UTC))
         with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
             bar = progress.add_task("publishing", total=len(events))
 
             async def send(event: bytes) -> None:
                 async with window:
                     try:
-                        await publisher.publish(
-                            event, {}, Properties("application/json"), exchange=wanted.exchange, routing_key=routing_key
-                        )
+                        with tracing.published(exchange, routing_key) as headers:
+                            await publisher.publish(event, headers, stamped, exchange=exchange, routing_key=routing_key)
                     except PublishFailedError as error:
                         failures.append(str(error))
                     progress.advance(bar)

@@ -7,7 +7,8 @@ here.
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from consumer.adapters.deadletterqueue import Held, Hold
@@ -19,18 +20,22 @@ from consumer.deadletters.pace import Pace
 from consumer.deadletters.repair import Repair
 from consumer.deadletters.sweep import Control, Plan, Tally, sweep
 
+# Around one letter's publish; gives the headers to publish with instead of the given ones.
+Around = Callable[[Letter, Mapping[str, object]], AbstractContextManager[Mapping[str, object]]]
+
 
 @dataclass
 class Replay:
     """How letters are sent back: at which pace, recorded where, with `repair` in place of the one letter's own event.
 
-    `on_replayed` is told of each letter that is on its way.
+    `around` is entered for each publish; `on_replayed` is told of each letter that is on its way.
     """
 
     desk: Desk
     audit: Audit
     pace: Pace
     repair: Repair | None = None
+    around: Around = lambda _, headers: nullcontext(headers)
     on_replayed: Callable[[Letter], None] = lambda _: None
 
     async def run(self, planned: Plan, control: Control) -> Tally:
@@ -56,7 +61,8 @@ class Replay:
             body = self.repair.body
             properties = replace(properties, content_encoding=None, content_type="application/json")
             facts = {"original": base64.b64encode(delivery.body).decode()}
-        await hold.publish(body, replay_headers(delivery, letter), properties, self.desk.queue.queues.main)
+        with self.around(letter, replay_headers(delivery, letter)) as headers:
+            await hold.publish(body, dict(headers), properties, self.desk.queue.queues.main)
         self.audit.letter(letter, **facts)
 
 

@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from consumer.app import until_signalled
-from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
+from consumer.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    complain,
+    json_option,
+    print_json,
+    settings_or_exit,
+    tracing_or_exit,
+)
 from consumer.cli.dlq import asking, printing
 from consumer.cli.dlq.desk import at_desk
 from consumer.cli.dlq.memory import Memory, memory
@@ -38,6 +46,7 @@ from consumer.deadletters.repair import Repair, RepairError, repair
 from consumer.deadletters.replay import Replay
 from consumer.deadletters.sweep import Control, Plan, Tally, plan
 from consumer.settings import Settings
+from consumer.tracing import Tracing
 
 # A try's answer is on its way for so long after its time-out, at most.
 MARGIN_SECONDS = 1.0
@@ -84,12 +93,13 @@ def replay(ids: tuple[str, ...], yes: bool, dry_run: bool, **given: Any) -> None
     """
     task = _task(ids, given)
     settings = settings_or_exit()
+    tracing = tracing_or_exit(settings)
     if task.event is not None and len(ids) != 1:
         raise click.UsageError("expected exactly one ID with --event")
     planned, fixed = at_desk(settings, lambda desk: _plan_replay(desk, task))
     if not _go_on("replay", task, planned, yes=yes, dry_run=dry_run):
         return
-    tally, followed, operation = _replay(settings, task, planned, fixed)
+    tally, followed, operation = _replay(settings, tracing, task, planned, fixed)
     if task.as_json:
         print_json(tally.as_dict(operation) | ({} if followed is None else {"followed": followed.as_dict()}))
     else:
@@ -201,12 +211,14 @@ async def _plan_replay(desk: Desk, task: Task) -> tuple[Plan, Repair | None]:
         sys.exit(WRONG_USAGE)
 
 
-def _replay(settings: Settings, task: Task, planned: Plan, fixed: Repair | None) -> tuple[Tally, Followed | None, str]:
+def _replay(
+    settings: Settings, tracing: Tracing, task: Task, planned: Plan, fixed: Repair | None
+) -> tuple[Tally, Followed | None, str]:
     followed: Followed | None = None
 
     async def work(desk: Desk, record: Audit, control: Control, remembered: Memory | None) -> Tally:
         nonlocal followed
-        run = Replay(desk, record, Pace(desk.queue, task.per_second), fixed)
+        run = Replay(desk, record, Pace(desk.queue, task.per_second), fixed, tracing.replayed)
         if not task.follow:
             return await run.run(planned, control)
         following = Following(desk, rungs(settings.routes), remembered, quiet_seconds(settings))
@@ -215,7 +227,13 @@ def _replay(settings: Settings, task: Task, planned: Plan, fixed: Repair | None)
         followed = await following.watch(control, lambda _: None)
         return tally
 
-    tally, operation = _carry_out(settings, "replay" if fixed is None else "edit", task, planned, work)
+    async def traced(desk: Desk, record: Audit, control: Control, remembered: Memory | None) -> Tally:
+        try:
+            return await work(desk, record, control, remembered)
+        finally:
+            await tracing.close()
+
+    tally, operation = _carry_out(settings, "replay" if fixed is None else "edit", task, planned, traced)
     return tally, followed, operation
 
 
