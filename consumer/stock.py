@@ -67,7 +67,9 @@ class Stock:
         main, dead = states[self._queues.main], states[self._queues.dead]
         self._telemetry.waiting(_messages(main), retry, _messages(dead))
         self._failing = False
-        if self._read is not None and dead is not None and self._is_time(dead):
+        if dead is not None and not dead.messages:
+            self._tell(Summary())  # known without a look, which would put off the next one
+        elif self._read is not None and dead is not None and self._is_time(dead):
             await self._look(connection, self._read)
         self._dead = dead.messages if dead is not None else -1
 
@@ -88,11 +90,14 @@ class Stock:
                     return
         except NoQueueError:
             return
-        self._told = summary.count
-        self._telemetry.stuck(summary.value)
+        self._tell(summary)
         if worn:
             self._read = None
             log.warning("dead letters were looked at very often, their money is counted no more", letters=summary.count)
+
+    def _tell(self, summary: Summary) -> None:
+        self._told = summary.count
+        self._telemetry.stuck(summary.value)
 
 
 def _messages(state: QueueState | None) -> float:

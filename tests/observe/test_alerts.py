@@ -1,6 +1,7 @@
 """The alerts: each fires when it should, is silent when it should be, and leads to a page that exists."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.debian import program
+from tests.support.kubernetes import kustomize
 
 ROOT = Path(__file__).parents[2]
 RULE = ROOT / "deploy/k8s/components/monitoring/prometheusrule.yaml"
@@ -55,11 +57,32 @@ def test_each_is_tested_both_ways() -> None:
     assert {check["alertname"] for check in asked if not check["exp_alerts"]} == names
 
 
-def test_each_leads_to_a_page_of_the_runbook() -> None:
-    """The anchor in the link is one of the runbook's headings."""
-    headings = re.findall(r"^#+ (.*)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for rule in _rules():
-        _, _, anchor = rule["annotations"]["runbook_url"].partition("docs/runbook.md#")
-        assert anchor in anchors, rule["alert"]
-        assert rule["labels"]["severity"] in {"warning", "critical"}
+def _anchors(text: str) -> list[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_each_leads_to_a_page_of_the_runbook_and_no_page_is_of_none() -> None:
+    """The anchor in the link is one of the runbook's headings; each heading under "Alerts" has its alert."""
+    _, _, alerts = (ROOT / "docs/runbook.md").read_text().partition("\n## Alerts\n")
+    links = {rule["alert"]: rule["annotations"]["runbook_url"].split("#") for rule in _rules()}
+    assert {page for page, _ in links.values()} == {"docs/runbook.md"}
+    assert {anchor for _, anchor in links.values()} == set(_anchors(alerts))
+    assert all(rule["labels"]["severity"] in {"warning", "critical"} for rule in _rules())
+
+
+def test_where_the_runbook_is_read_is_set_in_one_line(tmp_path: Path) -> None:
+    """The one address in kustomization.yaml takes the place of every link's page, and leaves its anchor."""
+    shutil.copytree(RULE.parent, tmp_path / "monitoring")
+    component = tmp_path / "monitoring/kustomization.yaml"
+    (address,) = re.findall(r"^ +- runbook=(\S+)$", component.read_text(), re.MULTILINE)
+    component.write_text(component.read_text().replace(address, "https://wiki.example.org/alerts?page=7"))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"components": ["monitoring"]}))
+    objects = list(yaml.safe_load_all(kustomize(tmp_path)))
+    (rule,) = (each for each in objects if each["kind"] == "PrometheusRule")
+    urls = [each["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    anchors = [each["annotations"]["runbook_url"].partition("#")[2] for each in _rules()]
+    assert urls == [f"https://wiki.example.org/alerts?page=7#{anchor}" for anchor in anchors]
+    assert [each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"] == [
+        "neuroon-consumer-dashboard"
+    ]

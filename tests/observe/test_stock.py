@@ -1,14 +1,17 @@
 """The numbers that need the broker: what waits, what is dead, and how much money that is."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer import stock as module
 from consumer.adapters.link import connect
+from consumer.adapters.publisher import Publisher
+from consumer.adapters.topology import declare
 from consumer.app import letter_reader, wanted_topology
-from consumer.core.delivery import Journey
+from consumer.core.delivery import Journey, Properties
 from consumer.core.outcome import Delivered
 from consumer.core.settlement import Subject
 from consumer.core.shop import Shops
@@ -22,7 +25,7 @@ from tests.support.broker import desk
 from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
-from tests.support.program import environment
+from tests.support.program import command, environment
 
 
 def _value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -54,6 +57,58 @@ async def test_the_money_in_the_dead_letters_is_told_and_the_letters_stay(
             await stock.count(connection)
             assert stock._looked == looked
         assert await at_broker.dead() == 2
+
+
+async def test_the_first_money_is_told_at_once_and_gone_with_the_letters(broker: PrivateBroker, names: Names) -> None:
+    """An empty queue of dead letters costs no look, so the first that die after a quiet time are looked at as soon as
+    their number stands still; when all are gone, so is their money."""
+    environ = environment(broker.url, names)
+    settings, telemetry = read_settings(environ), Telemetry()
+    wanted, read = wanted_topology(settings), letter_reader(settings, lambda: Shops(()))
+    stock = Stock(broker.url, wanted, settings.routes.queues, telemetry, read)
+    async with desk(broker.url, names) as at_broker:
+        await declare(at_broker.connection, wanted)
+        for _ in range(3):
+            await stock.count(at_broker.connection)
+        publisher = await Publisher.open(at_broker.connection)
+        await publisher.publish(order("ORD-1"), {}, Properties("application/json"), routing_key=f"{names.queue}.dlq")
+        for _ in range(2):
+            await stock.count(at_broker.connection)
+        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(24.99)
+        await at_broker.take_dead()
+        await stock.count(at_broker.connection)
+        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
+
+
+async def test_the_age_of_what_waits_is_told_while_nothing_moves(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders that were published an hour ago wait for an API that is down: their age is told; it is 0 once they are
+    delivered."""
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.1)
+    an_hour_ago = Properties("application/json", timestamp=datetime.now(UTC) - timedelta(hours=1))
+    async with Sandbox(faults=["503"]) as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, CONSUMER_CONCURRENCY="1")
+        await declare(at_broker.connection, wanted_topology(read_settings(environ)))
+        # Before the consumer comes: a queue that it had seen empty would hold no order so old.
+        await at_broker.publish(*(order(f"ORD-{number}") for number in range(50)), properties=an_hour_ago)
+        async with InProcess(environ) as consumer:
+            registry = consumer.app.telemetry.registry
+            await eventually(lambda: (_value(registry, "backlog_age_seconds") or 0.0) >= 3600)
+            sandbox.fail()
+            await eventually(lambda: len(sandbox.orders) == 50, timeout=60)
+            await eventually(lambda: _value(registry, "backlog_age_seconds") == 0)
+
+
+async def test_publish_says_when(broker: PrivateBroker, names: Names) -> None:
+    """The command stamps what it publishes, so that the age of it can be told."""
+    environ = environment(broker.url, names)
+    async with desk(broker.url, names) as at_broker:
+        await declare(at_broker.connection, wanted_topology(read_settings(environ)))
+        assert (await command(environ, "publish", stdin=order("ORD-1")))[0] == 0
+        (message,) = await at_broker.take(names.queue)
+    assert message.properties.timestamp is not None
+    assert abs(datetime.now(UTC) - message.properties.timestamp) < timedelta(hours=1)
 
 
 def test_thousands_of_shops_make_few_series() -> None:
