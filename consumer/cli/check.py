@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 
 from consumer.adapters.link import virtual_host
-from consumer.adapters.neuroon import Neuroon
-from consumer.app import load_shops, open_intake, wanted_topology
+from consumer.app import load_shops, open_intake, open_neuroon, wanted_topology
 from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
 from consumer.doctor import Finding, Level, check_broker, check_budgets, check_ledger, check_management, check_shops
 from consumer.doctor.budgets import longest_delivery
 from consumer.settings import Settings, SettingsError, read_settings
+from consumer.tracing import open_tracing
 
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level.UNKNOWN: "magenta"}
 
@@ -27,7 +27,7 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level
 def check(product: str | None, as_json: bool) -> None:
     """Look whether everything fits: settings, broker, queues, ledger, each shop's key. Changes and posts nothing.
 
-    With RABBITMQ_MANAGEMENT_URL it sees more: policies, bindings, alarms, versions, clocks.
+    With RABBITMQ_MANAGEMENT_URL it sees more: policies, bindings, alarms, clocks.
 
     Exit status: 0 all is good, 1 something is wrong, 2 something could not be checked (or the settings cannot be read).
     """
@@ -50,6 +50,7 @@ def check(product: str | None, as_json: bool) -> None:
 
 async def _look(settings: Settings, product: str | None) -> list[Finding]:
     shops = load_shops(settings, os.environ)
+    await open_tracing(settings, os.environ).close()  # whether it can be had; nothing is sent
     reader = open_intake(settings, lambda: shops.shops).reader
     url, wanted = settings.amqp_url.get_secret_value(), wanted_topology(settings)
     findings = [Finding("mapping", Level.OK, f"{reader.name}: can be used"), *check_budgets(settings)]
@@ -58,7 +59,7 @@ async def _look(settings: Settings, product: str | None) -> list[Finding]:
         management = settings.rabbitmq_management_url.get_secret_value()
         findings += await check_management(management, virtual_host(url), wanted, longest_delivery(settings))
     findings += await check_ledger(settings.ledger_url.get_secret_value())
-    async with Neuroon(timeout=settings.consumer_request_timeout, concurrency=1) as neuroon:
+    async with open_neuroon(settings) as neuroon:
         findings += await check_shops(neuroon, shops.shops, product)
     return findings
 

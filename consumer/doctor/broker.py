@@ -1,11 +1,11 @@
-"""What can be found out over AMQP alone: exchange, queues, arguments, who else consumes, what does not move."""
+"""What can be found out over AMQP alone: version, exchange, queues, who else consumes, what does not move."""
 
 import asyncio
 import uuid
 
 from aio_pika.abc import AbstractConnection
 
-from consumer.adapters.link import LINK_ERRORS, connect, describe
+from consumer.adapters.link import LINK_ERRORS, connect, describe, server_version
 from consumer.adapters.publisher import Publisher, PublishFailedError
 from consumer.adapters.topology import (
     Queue,
@@ -18,6 +18,7 @@ from consumer.adapters.topology import (
 )
 from consumer.core.delivery import Properties
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
+from consumer.doctor.version import check_version
 
 # A rung that is waited for takes at most this long; longer ones are not waited for.
 SHORT_RUNG_MS = 10_000
@@ -33,7 +34,7 @@ async def check_broker(url: str, wanted: Topology, *, create: bool) -> list[Find
         cure = "see that AMQP_URL names a broker that runs, with user, password and virtual host"
         return [unknown("broker", f"cannot be reached: {describe(error)}", cure)]
     async with connection:
-        findings = [good("broker", "connected")]
+        findings = [good("broker", "connected"), check_version(*server_version(connection))]
         try:
             findings.append(await _check_exchange(connection, wanted, create=create))
             for queue in wanted.queues:

@@ -1,6 +1,5 @@
-"""What only the management API tells: policies, bindings, alarms, versions, clocks."""
+"""What only the management API tells: policies, bindings, alarms, clocks."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +9,6 @@ from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 
 # The API's Date header has whole seconds.
 MOST_SKEW = 5.0
-OLDEST = (3, 10)
-# Cancels that wait for an answer which some versions of the client library do not send.
-STUCK_CANCELS = ((4, 3, 0), (4, 3, 5))
 # What a policy may add to a queue of ours that has no argument for it, or lower where it has one: each can throw an
 # order away, or refuse it.
 HARMFUL = {
@@ -28,8 +24,8 @@ async def check_management(url: str, vhost: str, wanted: Topology, longest_deliv
     """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged."""
     async with Management(url, vhost) as api:
         try:
-            findings = [good("management API", "answers"), *_version((await api.overview())["rabbitmq_version"])]
-            findings += _clock(api.skew)
+            answering = (await api.overview())["rabbitmq_version"]
+            findings = [good("management API", f"answers, on a node of RabbitMQ {answering}"), *_clock(api.skew)]
             findings += _flags(await api.feature_flags())
             findings += [each for node in await api.nodes() for each in _node(node)]
             for queue in wanted.queues:
@@ -43,17 +39,6 @@ async def check_management(url: str, vhost: str, wanted: Topology, longest_deliv
             why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
             return [unknown("management API", why, cure)]
     return findings
-
-
-def _version(text: str) -> Iterator[Finding]:
-    version = tuple(map(int, re.findall(r"\d+", text)[:3]))
-    if version < OLDEST:
-        yield wrong("version", f"RabbitMQ {text}: at-least-once dead lettering came with 3.10", "upgrade the broker")
-    elif STUCK_CANCELS[0] <= version <= STUCK_CANCELS[1]:
-        message = f"RabbitMQ {text} may wait for ever after it cancels a consumer; we reconnect when that happens"
-        yield warning("version", message, "upgrade to 4.3.6 or newer")
-    else:
-        yield good("version", f"RabbitMQ {text}")
 
 
 def _clock(skew: float) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ from consumer.adapters.topology import declare
 from consumer.app import wanted_topology
 from consumer.devbroker import PrivateBroker
 from consumer.doctor import Finding, Level, check_budgets, check_management
-from consumer.doctor.management import _node, _version
+from consumer.doctor.management import _node
+from consumer.doctor.version import check_version
 from consumer.sandbox import Sandbox
 from consumer.settings import read_settings
 from tests.conftest import Names
@@ -168,19 +169,31 @@ async def test_a_ledger_in_postgresql_is_looked_at(
 @pytest.mark.parametrize(
     ("version", "level"),
     [
-        ("3.9.27", Level.ERROR),
-        ("3.10.8", Level.OK),
-        ("3.13.7", Level.OK),
-        ("4.1.0+2.gabcdef", Level.OK),
-        ("4.3.0", Level.WARNING),
-        ("4.3.5", Level.WARNING),
-        ("4.3.6-rc.1", Level.OK),
+        ("RabbitMQ 3.9.27", Level.ERROR),
+        ("RabbitMQ 3.10.8", Level.OK),
+        ("RabbitMQ 3.13.7", Level.OK),
+        ("RabbitMQ 4.1.0+2.gabcdef", Level.OK),
+        ("RabbitMQ 4.3.0", Level.WARNING),
+        ("RabbitMQ 4.3.5", Level.WARNING),
+        ("RabbitMQ 4.3.6-rc.1", Level.OK),
+        ("RabbitMQ %%VSN%%", Level.WARNING),
+        ("LavinMQ 2.4.0", Level.WARNING),
+        (" ", Level.WARNING),
     ],
 )
 def test_known_traps_of_versions_are_told(version: str, level: Level) -> None:
-    """By the versions in which they are."""
-    (finding,) = _version(version)
-    assert finding.level is level
+    """By the versions in which they are; what is no RabbitMQ, or does not say which, is not called good."""
+    product, _, number = version.partition(" ")
+    assert check_version(product, number).level is level
+
+
+async def test_the_version_is_told_over_amqp_alone(broker: PrivateBroker, vhost: str, names: Names) -> None:
+    """Without the management API: the one that the management API tells as well."""
+    async with httpx.AsyncClient(base_url=broker.management_url, trust_env=False, timeout=30) as client:
+        version = (await client.get("/api/overview")).json()["rabbitmq_version"]
+    _, out, _ = await command(environment(vhost, names), "check", "--json")
+    (finding,) = (each for each in json.loads(out)["findings"] if each["check"] == "version")
+    assert (finding["level"], finding["message"]) == ("ok", f"RabbitMQ {version}")
 
 
 def test_alarms_and_partitions_are_told() -> None:
