@@ -88,10 +88,10 @@ def letter(number: int) -> tuple[bytes, dict[str, object]]:
 
 
 def measure(environ: dict[str, str], what: str, *arguments: str) -> dict[str, Any]:
-    """Run one dlq command; print its seconds, its CPU and its peak memory, and return what it said."""
+    """Run one dlq command; print its seconds, its CPU and its peak memory, and return them with what it said."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "consumer", "dlq", *arguments, "--json"]
-    process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603 - our own program
+    process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None  # noqa: S101 - for the type checker
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -101,7 +101,14 @@ def measure(environ: dict[str, str], what: str, *arguments: str) -> dict[str, An
     print(
         f"{what:<34} {seconds:7.1f} s  {cpu:6.1f} s CPU  {memory:6.0f} MB  status {os.waitstatus_to_exitcode(status)}"
     )
-    return dict(json.loads(said.splitlines()[-1])) if said else {}
+    return (dict(json.loads(said.splitlines()[-1])) if said else {}) | {"seconds": seconds, "memory": memory}
+
+
+def put(url: str, letters: int) -> None:
+    """Fill in a process of its own: the peak memory of a child counts from the fork, with what filling took."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, __file__, str(letters)], env={FILL_URL: url}, check=True)
+    print(f"{letters:,} letters put there in {time.perf_counter() - begun:.1f} s")
 
 
 def main() -> None:
@@ -113,10 +120,7 @@ def main() -> None:
     with PrivateBroker() as broker, tempfile.TemporaryDirectory() as directory:
         audit = str(Path(directory, "audit.jsonl"))
         environ = os.environ | {"AMQP_URL": broker.url}
-        begun = time.perf_counter()
-        # In a process of its own: the peak memory of a child counts from the fork, with what filling took.
-        subprocess.run([sys.executable, __file__, str(letters)], env={FILL_URL: broker.url}, check=True)  # noqa: S603
-        print(f"{letters:,} letters put there in {time.perf_counter() - begun:.1f} s")
+        put(broker.url, letters)
         found = measure(environ, "summary", "summary")
         print(f"{'':<34} {found['total']:,} letters, {found['value']}")
         measure(environ, "summary again", "summary")

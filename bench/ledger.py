@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))
 import uvloop  # noqa: E402 - the checkout it stands in, installed or not
 
 from consumer.adapters.ledger import Ledger, Record  # noqa: E402
+from consumer.adapters.ledger.absent import NoLedger  # noqa: E402
 from consumer.adapters.ledger.batching import BatchedLedger  # noqa: E402
-from consumer.adapters.ledger.memory import NoLedger  # noqa: E402
 from consumer.adapters.ledger.sqlite import SqliteStore  # noqa: E402
 from consumer.core.delivery import Journey  # noqa: E402
 from consumer.core.outcome import Delivered  # noqa: E402
@@ -95,7 +95,7 @@ def run(name: str, environ: dict[str, str], *arguments: str) -> None:
     """Run a command; print its seconds and its peak of memory."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     begun = time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-m", "consumer", *arguments],
         cwd=ROOT,
         env=environ,
