@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs the program with everything pinned into a virtual environment of its own: install.sh SOURCE PREFIX
+# REQUIREMENTS=otel takes the extra for traces along.
 # The image is made with it; the tests run it too, because what needs no container engine can be proved without one.
 set -eu
 source=$1 prefix=$2
@@ -18,7 +19,7 @@ pip=$work/builder/bin/pip
 # No pip in it: nothing can be installed into the finished image by the means it has itself.
 "$python" -m venv --without-pip "$prefix"
 "$pip" --python "$prefix/bin/python" install --quiet --no-compile --only-binary :all: --require-hashes \
-    --requirement "$source/requirements/runtime.txt"
+    --requirement "$source/requirements/${REQUIREMENTS:-runtime}.txt"
 "$pip" --python "$prefix/bin/python" install --quiet --no-compile --no-deps --no-index "$work"/wheel/*.whl
 # By hash and not by time: the same files come out of the same sources, and a read-only root starts as fast.
 "$prefix/bin/python" -m compileall -q --invalidation-mode unchecked-hash "$prefix/lib"

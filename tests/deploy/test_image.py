@@ -100,7 +100,10 @@ def test_the_wheel_is_the_same_twice(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Path]:
-    """What the image's build makes, by the script that makes it, readable and writable for nobody else."""
+    """What the image's build makes, by the script that makes it, readable and writable for nobody else.
+
+    It takes 15 s: the tests that use it are a group, so that one process runs them all.
+    """
     folder = Path(tempfile.mkdtemp(prefix="neuroon-image-"))
     done = subprocess.run(
         [ROOT / "deploy/image/install.sh", ROOT, folder / "neuroon"],
@@ -140,6 +143,7 @@ async def _start_as_nobody(folder: Path, environ: dict[str, str], *command: str)
     )
 
 
+@pytest.mark.xdist_group("image")
 def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: Path) -> None:
     """No pip, no builder, no source tree: the wheel stands alone."""
     packages = next((installed / "neuroon/lib").glob("python*/site-packages"))
@@ -158,6 +162,7 @@ def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: P
     assert shown.stdout.startswith(str(packages))
 
 
+@pytest.mark.xdist_group("image")
 async def test_it_runs_as_nobody_in_a_read_only_folder_and_ends_on_sigterm(
     installed: Path, broker: PrivateBroker, names: Names
 ) -> None:

@@ -67,12 +67,20 @@ def test_every_object_is_what_its_kind_allows(overlay: str) -> None:
         ("Deployment", ("spec", "replicas"), "two"),
         ("NetworkPolicy", ("spec", "egres"), []),
         ("ScaledObject", ("spec", "minReplicas"), 1),
+        ("ScaledObject", ("spec", "triggers"), [{"type": "rabbitmq", "metadata": {"queueLength": "1"}}]),
+        ("TriggerAuthentication", ("spec", "secretTargetRef"), [{"parameter": "host", "name": "scaling"}]),
+        ("ExternalSecret", ("spec", "refreshPolicy"), "Sometimes"),
+        (
+            "PrometheusRule",
+            ("spec", "groups"),
+            [{"name": "ours", "rules": [{"alert": "A", "expr": "1", "for": "5 min"}]}],
+        ),
         ("ServiceMonitor", ("spec", "endpoints"), [{"port": 8080}]),
     ],
 )
 def test_a_wrong_object_is_noticed(kind: str, path: tuple[str, ...], value: Any) -> None:
     """A misspelt or mistyped field in any of them is found."""
-    spoilt = copy.deepcopy(find(render("many-replicas-postgres"), kind))
+    spoilt = copy.deepcopy(next(each for each in render("many-replicas-postgres") if each["kind"] == kind))
     place = spoilt
     for step in path[:-1]:
         place = place[step]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCK = "requirements/runtime.txt"
+LOCK = "requirements/otel.txt"  # the runtime, and the extra
 SECONDS = 120
 
 

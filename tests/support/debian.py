@@ -3,14 +3,15 @@
 import shutil
 import sys
 
-from consumer.devbroker.apt import apt_install
+from consumer.devbroker.apt import apt_install, one_at_a_time
 
 
 def program(name: str, package: str) -> str:
     """Where `name` is; installed first if it may be, otherwise RuntimeError says what to do."""
-    if shutil.which(name) is None:
-        apt_install(package, lambda text: print(text, file=sys.stderr))
-    found = shutil.which(name)
+    with one_at_a_time():
+        if shutil.which(name) is None:
+            apt_install(package, lambda text: print(text, file=sys.stderr))
+        found = shutil.which(name)
     if found is None:
         raise RuntimeError(f"{name} is needed for this test: apt-get install {package}, or put it on the PATH")
     return found

@@ -13,7 +13,7 @@ _POLL_SECONDS = 0.02
 async def eventually(condition: Callable[[], Awaitable[_T]], *, timeout: float = ..., what: str = ...) -> _T: ...
 @overload
 async def eventually(condition: Callable[[], _T], *, timeout: float = ..., what: str = ...) -> _T: ...
-async def eventually(condition: Callable[[], _T | Awaitable[_T]], *, timeout: float = 10.0, what: str = "") -> _T:
+async def eventually(condition: Callable[[], _T | Awaitable[_T]], *, timeout: float = 30.0, what: str = "") -> _T:
     """Wait until `condition` gives something truthy, and return it; a coroutine function will do as well.
 
     An assertion that fails inside counts as "not yet". After `timeout` seconds the test fails: the message tells `what`

@@ -11,6 +11,7 @@ from consumer.core.settlement import Subject
 from consumer.pipeline import Report
 from consumer.settings import read_settings
 from consumer.telemetry import Telemetry
+from consumer.tracing import Tracing
 from tests.support.eventually import eventually
 
 
@@ -27,10 +28,10 @@ class _Recording(Telemetry):
 class InProcess:
     """An `App` that consumes while the context lasts, and drains at its end."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], tracing: Tracing | None = None) -> None:
         settings = read_settings(environ)
         self._telemetry = _Recording()
-        self.app = App(settings, load_shops(settings, environ), telemetry=self._telemetry)
+        self.app = App(settings, load_shops(settings, environ), telemetry=self._telemetry, tracing=tracing)
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 

