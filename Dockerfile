@@ -8,10 +8,12 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-COPY requirements/build.txt requirements/runtime.txt requirements/
+COPY requirements/build.txt requirements/runtime.txt requirements/otel.txt requirements/
 COPY deploy/image/install.sh deploy/image/
 COPY pyproject.toml README.md LICENSE ./
 COPY consumer consumer
+# otel: with traces, 13 MB more.
+ARG REQUIREMENTS=runtime
 RUN ["deploy/image/install.sh", "/src", "/opt/neuroon"]
 
 FROM ${PYTHON_IMAGE}

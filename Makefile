@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs schema lock clean chaos
+.PHONY: help setup demo test bench check format docs picture schema lock clean chaos
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,12 +24,21 @@ setup: $(STAMP) ## make .venv with everything pinned, and neuroon-consumer in it
 demo: setup ## watch orders go from a private RabbitMQ to a local Neuroon
 	@$(BIN)/neuroon-consumer demo
 
+# In two processes, because tests mostly wait, for brokers and retries; each has a RabbitMQ and a PostgreSQL of its own.
+# ARGS="-n 0" runs all in one, for a debugger.
 test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
 
 # Also FAULTS=, how many are drawn (26 a minute), and LEDGER=memory, sqlite or postgres, which both consumers share.
 chaos: setup ## a storm of faults over orders, every one accounted for (SEED=1 MINUTES=20 ORDERS=50000)
 	@SEED='$(SEED)' MINUTES='$(MINUTES)' ORDERS='$(ORDERS)' FAULTS='$(FAULTS)' LEDGER='$(LEDGER)' $(BIN)/python -m tests.chaos
+
+# The peers' packages are for this alone. --ignore-scripts: what is installed runs nothing before it is measured.
+bench: setup ## this program beside its peers (ARGS="drain slow500 --quick"; ARGS=--help)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/bench.txt
+	@if command -v npm >/dev/null; then npm --prefix bench/peers ci --ignore-scripts --silent; else \
+	echo >&2 "There is no npm here: the Node peers are left out"; fi
+	@$(BIN)/python -m bench $(ARGS)
 
 check: setup ## formatting, lint, types, who may import whom, secrets, known holes
 	$(BIN)/ruff format --check
@@ -51,14 +60,22 @@ schema: setup ## write docs/schema/ anew from the code
 docs: setup ## write the reference pages of docs/ from the code
 	PYTHONPATH=. $(BIN)/python -m tests.support.reference
 
+picture: setup ## draw docs/dashboard.png from a run of ten minutes
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/docs.txt
+	PYTHONPATH=. $(BIN)/python docs/dashboard/storm.py $(VENV)/answers.json
+	$(BIN)/python docs/dashboard/draw.py $(VENV)/answers.json docs/dashboard.png
+
 lock: setup ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade for the newest of all)
 	$(BIN)/python -m pip install --quiet '$(UV)'
-	$(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/runtime.txt
-	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/runtime.txt --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra mysql --output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/runtime.txt --all-extras --output-file requirements/otel.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/otel.txt --all-extras --group dev --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt --group build --output-file requirements/build.txt
+	$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt --group bench --output-file requirements/bench.txt
+	$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt --group docs --output-file requirements/docs.txt
 
 clean: ## take away everything that was made here
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) bench/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements/dev.txt pyproject.toml

@@ -7,8 +7,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
+import httpx
 import structlog
 
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
@@ -17,15 +17,15 @@ from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
 from consumer.adapters.topology import Topology, topology
+from consumer.adapters.wire import NoTrustError, default_wire
 from consumer.admission import Admission, Limits
+from consumer.admission.measured import MeasuredNeuroon
 from consumer.balance import BalanceWatch
-from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
-from consumer.core.outcome import Reply
 from consumer.core.reading import Ignored
 from consumer.core.settlement import Settlement
-from consumer.core.shop import Shop, Shops
+from consumer.core.shop import Shops
 from consumer.deadletters.letter import Read
 from consumer.health import Health
 from consumer.intake import Intake
@@ -34,10 +34,13 @@ from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
 from consumer.stock import Stock
 from consumer.telemetry import Telemetry
+from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
 
 # How often the shops file and the key files are looked at; a look is one stat per file.
 SHOPS_SECONDS = 1.0
+# What the last traces get, even if the orders in flight have taken the whole grace.
+LEAST_FLUSH_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,22 @@ def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
         raise SettingsError([f"CONSUMER_ENRICH={name!r}: {error}"]) from error
 
 
+def open_neuroon(
+    settings: Settings, dress: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] = lambda wire: wire
+) -> Neuroon:
+    """The endpoint as the settings describe it, through a wire that `dress` may put something around.
+
+    SettingsError when there is no certificate authority to trust.
+    """
+    timeout, concurrency = settings.consumer_request_timeout, settings.consumer_concurrency
+    try:
+        wire = default_wire(concurrency, timeout / 2)
+    except NoTrustError as error:
+        raise SettingsError([str(error)]) from error
+    known = settings.neuroon_conflict == "known"
+    return Neuroon(timeout=timeout, concurrency=concurrency, known_conflicts=known, wire=dress(wire))
+
+
 def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
     """A reader of one order per letter; SettingsError when the mapping cannot be used.
 
@@ -84,54 +103,25 @@ def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
     return read
 
 
-@dataclass
-class MeasuredNeuroon:
-    """Neuroon, with every POST counted and timed."""
-
-    neuroon: Neuroon
-    telemetry: Telemetry
-
-    async def probe(self, shop: Shop) -> Reply:
-        """See `Neuroon.probe`."""
-        return await self.neuroon.probe(shop)
-
-    async def post(self, conversion: Conversion, shop: Shop) -> Reply:
-        """See `Neuroon.post`."""
-        started = time.perf_counter()
-        reply = await self.neuroon.post(conversion, shop)
-        self.telemetry.requested(shop.id, reply.status, time.perf_counter() - started)
-        return reply
-
-
 class App:
     """The whole program. Opening it takes no part of the outside world for granted: the broker may come later."""
 
-    def __init__(self, settings: Settings, shops: ShopsSource, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shops: ShopsSource,
+        telemetry: Telemetry | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.settings = settings
         self.shops = shops
         self.telemetry = telemetry or Telemetry(settings.consumer_metrics_shops)
-        self.neuroon = Neuroon(
-            timeout=settings.consumer_request_timeout,
-            concurrency=settings.consumer_concurrency,
-            known_conflicts=settings.neuroon_conflict == "known",
-        )
+        self.tracing = tracing or Untraced()
+        self._leave_by: float | None = None  # the loop's time at which the grace is over
+        self.neuroon = open_neuroon(settings, self.tracing.wire)
         self.ledger = open_ledger(settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc)
-        self.admission = Admission(
-            MeasuredNeuroon(self.neuroon, self.telemetry),
-            time.time,
-            Limits(
-                settings.consumer_concurrency, settings.consumer_request_timeout, settings.consumer_hold_delay.seconds
-            ),
-            lambda: {shop.api_url for shop in shops.shops.shops},
-        )
-        self.admission.changed = self._admission_changed
-        self.pipeline = Pipeline(
-            read=open_intake(settings, lambda: shops.shops),
-            courier=self.admission,
-            ledger=self.ledger,
-            routes=settings.routes,
-            world=Surroundings(clock=time.time, draw=random.random, shops=lambda: shops.shops),
-        )
+        self.admission = self._new_admission()
+        self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
             settings.amqp_url.get_secret_value(),
             wanted_topology(settings),
@@ -139,14 +129,46 @@ class App:
             create=settings.consumer_declare,
             handler=self._handle,
         )
-        self.stock = Stock(
+        self.stock = self._new_stock()
+        self.health = Health(self.rabbit, self.admission, _patience(settings))
+        self._show_gauges()
+
+    def _new_admission(self) -> Admission:
+        settings = self.settings
+        limits = Limits(
+            settings.consumer_concurrency, settings.consumer_request_timeout, settings.consumer_hold_delay.seconds
+        )
+        admission = Admission(
+            self.tracing.neuroon(MeasuredNeuroon(self.neuroon, self.telemetry)),
+            time.time,
+            limits,
+            lambda: {shop.api_url for shop in self.shops.shops.shops},
+        )
+        admission.changed = self._admission_changed
+        return admission
+
+    def _new_pipeline(self) -> Handling:
+        pipeline = Pipeline(
+            read=open_intake(self.settings, lambda: self.shops.shops),
+            courier=self.admission,
+            ledger=self.ledger,
+            routes=self.settings.routes,
+            world=Surroundings(clock=time.time, draw=random.random, shops=lambda: self.shops.shops),
+        )
+        return self.tracing.pipeline(pipeline)
+
+    def _new_stock(self) -> Stock:
+        settings = self.settings
+        return Stock(
             settings.amqp_url.get_secret_value(),
             wanted_topology(settings),
             settings.routes.queues,
             self.telemetry,
-            letter_reader(settings, lambda: shops.shops) if settings.consumer_metrics_value else None,
+            letter_reader(settings, lambda: self.shops.shops) if settings.consumer_metrics_value else None,
         )
-        self.health = Health(self.rabbit, self.admission, _patience(settings))
+
+    def _show_gauges(self) -> None:
+        """Gauges that are asked when somebody scrapes."""
         self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
         self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
@@ -154,6 +176,7 @@ class App:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_tracing)
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
@@ -175,6 +198,7 @@ class App:
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            self._leave_by = asyncio.get_running_loop().time() + self.settings.consumer_shutdown_grace
             drained = await self.rabbit.drain(self.settings.consumer_shutdown_grace)
             await consuming  # raises what ended it, if it was not us
             log.info("stopped", finished=drained.finished, returned=drained.returned)
@@ -184,6 +208,8 @@ class App:
             await asyncio.gather(*background, consuming, stopping, return_exceptions=True)
 
     async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
+        published = delivery.properties.timestamp
+        self.telemetry.backlog.taken(published.timestamp() if published else None, time.time())
         handled = await self.pipeline.handle(delivery)
 
         def settled() -> None:
@@ -192,6 +218,13 @@ class App:
                 self.telemetry.settled(report.outcome, report.subject, report.journey, report.at, report.milliseconds)
 
         return handled.settlement, settled
+
+    async def _close_tracing(self) -> None:
+        """Send the last traces within what the orders in flight have left of the grace."""
+        left = FLUSH_SECONDS
+        if self._leave_by is not None:
+            left = self._leave_by - asyncio.get_running_loop().time()
+        await self.tracing.close(max(LEAST_FLUSH_SECONDS, min(left, FLUSH_SECONDS)))
 
     def _ready(self) -> Mapping[str, Part]:
         condition = self.ledger.condition
@@ -236,7 +269,9 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
 
 async def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT, which drain; a second signal leaves at once, with status 1."""
-    app = App(settings, load_shops(settings, environ))
+    app = App(settings, load_shops(settings, environ), tracing=open_tracing(settings, environ))
+    if asked_for(environ):
+        log.info("traces are exported")
     await until_signalled(app.run)
 
 

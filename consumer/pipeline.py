@@ -13,8 +13,7 @@ settle            -> the queue that this end leads to
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +21,7 @@ import structlog
 
 from consumer.adapters.ledger import Known, Ledger, Record
 from consumer.core.conversion import Conversion, attribute
-from consumer.core.delivery import ATTEMPT, Delivery, Journey, read_journey
+from consumer.core.delivery import ATTEMPT, ORDER, SHOP, Delivery, Journey, read_journey
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.outcome import (
     Conflict,
@@ -113,12 +112,15 @@ class Pipeline:
         if isinstance(step, Several):
             return Handled(self.routes.split(delivery, journey, step.bodies), None)
         if isinstance(step, Posting):
-            async with self._alone_with(step):
+            mine = await self._take_turn(step)
+            try:
                 outcome = await self._deliver(step, journey)
                 if isinstance(outcome, Untried):
                     return Handled(Return(), None)
                 report = self._conclude(subject, journey, outcome, started)
                 await self._remember(report, delivery, step.digest)  # before another delivery of it may be posted
+            finally:
+                self._end_turn(step, mine)
         else:
             report = self._conclude(subject, journey, step, started)
             await self._remember(report, delivery, None)
@@ -175,7 +177,7 @@ class Pipeline:
 
     async def _remember(self, report: Report, delivery: Delivery, digest: bytes | None) -> None:
         """Put the end of a try on record, and wait until it is there: the message is settled only afterwards."""
-        subject = report.subject
+        subject, fresh = report.subject, ATTEMPT not in delivery.headers
         await self.ledger.record(
             Record(
                 subject.shop,
@@ -188,8 +190,9 @@ class Pipeline:
                 event=subject.event or report.journey.message_id,
                 message=delivery.message_id,
                 redelivered=delivery.redelivered,
-                fresh=ATTEMPT not in delivery.headers,
+                fresh=fresh,
                 outbox=self.outbox,
+                formerly=None if fresh or self.outbox else _formerly(delivery, subject),
             )
         )
 
@@ -199,18 +202,24 @@ class Pipeline:
             delivery, report.journey, report.subject, report.outcome, now=report.at, letter_id=letter_id
         )
 
-    @asynccontextmanager
-    async def _alone_with(self, posting: Posting) -> AsyncIterator[None]:
-        """Let no other delivery of the same order be posted meanwhile by this process."""
+    async def _take_turn(self, posting: Posting) -> asyncio.Event:
+        """Let no other delivery of the same order be posted by this process until `_end_turn`."""
         key = (posting.shop.id, posting.conversion.order_id)
         while (other := self._under_way.get(key)) is not None:
             await other.wait()
         mine = self._under_way[key] = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._under_way[key]
-            mine.set()
+        return mine
+
+    def _end_turn(self, posting: Posting, mine: asyncio.Event) -> None:
+        del self._under_way[posting.shop.id, posting.conversion.order_id]
+        mine.set()
+
+
+def _formerly(delivery: Delivery, subject: Subject) -> tuple[str, str] | None:
+    """The shop and the order under which a message was put away, if it came back as another's."""
+    shop, order = (delivery.headers.get(name) for name in (SHOP, ORDER))
+    before = (shop if isinstance(shop, str) else "", order if isinstance(order, str) else "")
+    return None if before == (subject.shop or "", subject.order or "") else before
 
 
 def _conflict(known: Known, digest: bytes) -> Conflict | None:

@@ -1,17 +1,42 @@
 """Fixtures that every room of tests may use: brokers and databases which nobody else uses, and names in them."""
 
 import gc
+import os
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import httpx
+import hypothesis
 import pytest
 
-from consumer.devbroker import BrokerError, PrivateBroker
+from consumer.devbroker import BrokerError, PrivateBroker, ports
+from tests.support.mariadb import PrivateMariadb
 from tests.support.postgres import PrivatePostgres
 from tests.support.proxy import Proxy
+
+# How long an example takes says how busy the machine is, and nothing about what is tested: no example has a deadline,
+# and drawing slowly is no fault. How many are drawn is Hypothesis's own number, 100, where a test does not say.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Give each process of a run its own ports: one whose node is down must not lose its port to another's node."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = len(ports._RANGE) // processes
+    ports._RANGE = ports._RANGE[number % processes * share :][:share]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what hurts `own_broker` in one process: a second such node would cost another 5 s, 4 of them of work."""
+    for item in items:
+        if "own_broker" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("own_broker"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,13 @@ def postgres() -> Iterator[PrivatePostgres]:
 def postgres_url(postgres: PrivatePostgres) -> str:
     """postgresql:// address of the shared server's superuser; tests make databases or schemas of their own."""
     return postgres.url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PrivateMariadb]:
+    """One MariaDB for the whole run; not to be stopped."""
+    with PrivateMariadb() as server:
+        yield server
 
 
 @pytest.fixture

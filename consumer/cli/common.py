@@ -8,13 +8,19 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 import uvloop
+from rich.console import Console
 
 from consumer.settings import Settings, SettingsError, read_settings
+from consumer.telemetry import configure_logging
+from consumer.tracing import Tracing, asked_for, open_tracing
 
 T = TypeVar("T")
 
 FAILED = 1
 WRONG_USAGE = 2
+
+# Wider than any row: Rich cuts what does not fit, and an id that is cut is no id.
+PIPED_WIDTH = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable: JSON on stdout and nothing else.")
 
@@ -23,6 +29,17 @@ def settings_or_exit() -> Settings:
     """The settings from the environment; without usable ones, a line for each problem and exit status 2."""
     try:
         return read_settings(os.environ)
+    except SettingsError as error:
+        exit_for(error)
+
+
+def tracing_or_exit(settings: Settings) -> Tracing:
+    """The tracing that the environment asks for; if that cannot be had, a line that says why and exit status 2."""
+    if asked_for(os.environ):
+        # What the collector does not take is told there.
+        configure_logging(settings.log_format, settings.log_level, terminal=sys.stderr.isatty())
+    try:
+        return open_tracing(settings, os.environ)
     except SettingsError as error:
         exit_for(error)
 
@@ -42,6 +59,11 @@ def complain(message: str) -> None:
 def print_json(value: object) -> None:
     """One JSON document in one line on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def console() -> Console:
+    """For tables: as wide as the terminal, and as what is in them where stdout is a file or a pipe."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPED_WIDTH)
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -8,6 +8,7 @@ import click
 from consumer.adapters.topology import TopologyError
 from consumer.app import serve
 from consumer.cli.common import FAILED, complain, exit_for, run_async, settings_or_exit
+from consumer.logsink import LogSink
 from consumer.settings import SettingsError
 from consumer.telemetry import configure_logging
 
@@ -20,7 +21,7 @@ def run() -> None:
     probes and metrics are served at CONSUMER_HTTP_ADDR.
     """
     settings = settings_or_exit()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, LogSink(sys.stderr), terminal=sys.stderr.isatty())
     try:
         run_async(lambda: serve(settings, os.environ))
     except SettingsError as error:

@@ -1,12 +1,34 @@
 """Installing a package of Debian or Ubuntu, where that is allowed without asking for a password."""
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from consumer.devbroker.program import run, succeeds
 
 _SECONDS = 600
+_DPKG = Path("/var/lib/dpkg")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Look for programs, and install them, while no other process of ours does: it may find them half unpacked.
+
+    Blocks until the other is through. The lock is on dpkg's folder, which everybody may open and which is there
+    wherever apt_install can do anything; it ends with the process.
+    """
+    if not _DPKG.is_dir():
+        yield
+        return
+    folder = os.open(_DPKG, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def apt_install(package: str, say: Callable[[str], None]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from consumer.devbroker.apt import apt_install
+from consumer.devbroker.apt import apt_install, one_at_a_time
 from consumer.devbroker.container import ContainerNode, engine_answers
 from consumer.devbroker.engine import Engine
 from consumer.devbroker.errors import BrokerStartError, NoBrokerError
@@ -140,10 +140,11 @@ class PrivateBroker:
 def find_engine(plugins: Sequence[str], say: Callable[[str], None]) -> Engine:
     """Installed programs, else programs to be installed, else a container; raises NoBrokerError."""
     printed = None
-    installation = locate()
-    if installation is None:
-        printed = apt_install("rabbitmq-server", say)
+    with one_at_a_time():
         installation = locate()
+        if installation is None:
+            printed = apt_install("rabbitmq-server", say)
+            installation = locate()
     if installation is not None:
         return LocalNode(installation, plugins)
     if engine_answers():

@@ -18,7 +18,15 @@ from consumer.core.shop import Shop
 from consumer.settings import values
 from consumer.settings.shops import ShopsFileError, ShopsSource, read_secret_file, read_shops_file
 
-__all__ = ["Settings", "SettingsError", "ShopsFileError", "ShopsSource", "read_settings", "read_shops_file"]
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "ShopsFileError",
+    "ShopsSource",
+    "given_value",
+    "read_settings",
+    "read_shops_file",
+]
 
 OUR_PREFIXES = ("CONSUMER_", "NEUROON_")
 
@@ -93,6 +101,9 @@ class Settings(BaseModel):
     consumer_metrics_value: Switch = setting(
         "on", "whether the money in the dead letters is told, for which they are looked at rarely"
     )
+    consumer_trace_header: Switch = setting(
+        "off", "on: POSTs to Neuroon carry traceparent, while OTEL_* asks for traces"
+    )
     ledger_url: Annotated[SecretStr, BeforeValidator(values.ledger_url)] = setting(
         "sqlite:///neuroon-ledger.db", "where it is remembered what was sent"
     )
@@ -131,7 +142,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     given: dict[str, str] = {}
     for name in NAMES:
         try:
-            value = _given(environ, name)
+            value = given_value(environ, name)
         except SettingsError as error:
             problems += error.problems
         else:
@@ -155,7 +166,7 @@ def require_shops(settings: Settings) -> None:
         raise SettingsError(["NEUROON_SHOP_ID and NEUROON_API_KEY, or NEUROON_SHOPS_FILE: expected at least one shop"])
 
 
-def _given(environ: Mapping[str, str], name: str) -> str | None:
+def given_value(environ: Mapping[str, str], name: str) -> str | None:
     """What is said for `name`, directly or in a file; an empty value counts as none."""
     direct, path = environ.get(name), environ.get(f"{name}_FILE")
     if not path or name == "NEUROON_SHOPS":

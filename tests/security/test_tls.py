@@ -1,68 +1,36 @@
 """Broker and database over TLS, with an authority of our own and a client certificate that they insist on."""
 
 import shutil
-import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-import trustme
 
 from consumer.adapters.ledger import LedgerDownError
 from consumer.adapters.ledger.inspection import inspect
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.link import LINK_ERRORS, connect
-from consumer.adapters.wire import trust_store
 from consumer.devbroker import PrivateBroker
 from consumer.devbroker.ports import free_ports
+from consumer.doctor import Level, check_ledger
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
 from tests.support.broker import desk
 from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
+from tests.support.papers import Papers, make_papers
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import environment
 
-pytestmark = pytest.mark.usefixtures("collected")
-
-
-@dataclass(frozen=True, slots=True)
-class Papers:
-    """Files with certificates: the authority's, the server's (for 127.0.0.1 alone) and a client's."""
-
-    folder: Path
-
-    @property
-    def ca(self) -> Path:
-        return self.folder / "ca.pem"
-
-    @property
-    def other_ca(self) -> Path:
-        return self.folder / "other.pem"
-
-    def pair(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key."""
-        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+# A group, so that one process runs them all, on one node with TLS.
+pytestmark = [pytest.mark.usefixtures("collected"), pytest.mark.xdist_group("tls")]
 
 
 @pytest.fixture(scope="module")
 def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    found = Papers(tmp_path_factory.mktemp("papers"))
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(found.ca)
-    trustme.CA().cert_pem.write_to_path(found.other_ca)
-    for name, leaf in (
-        ("server", authority.issue_cert("127.0.0.1")),
-        ("client", authority.issue_cert("client.example", common_name="postgres")),
-    ):
-        certificate, key = found.pair(name)
-        leaf.cert_chain_pems[0].write_to_path(certificate)
-        leaf.private_key_pem.write_to_path(key)
-        key.chmod(0o600)
-    return found
+    return make_papers(tmp_path_factory.mktemp("papers"))
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +130,14 @@ async def test_the_ledger_refuses_what_is_not_certified(
         await PostgresStore(url).open()
 
 
-def test_old_protocols_are_not_spoken() -> None:
-    """TLS 1.2 at least towards Neuroon, whatever this system's OpenSSL is configured for."""
-    assert trust_store().minimum_version >= ssl.TLSVersion.TLSv1_2
+async def test_verify_full_refuses_a_server_of_another_name(tls_postgres: PrivatePostgres, papers: Papers) -> None:
+    """The right authority, and the same server under a name that its certificate does not have: it is not opened, and
+    both the error and `check` say which name was wrong. With verify-ca, which asks for no name, it is spoken to."""
+    url = _with_tls(tls_postgres, papers, papers.ca, host="localhost")
+    with pytest.raises(LedgerDownError, match="certificate is not valid for 'localhost'"):
+        await PostgresStore(url).open()
+    (finding,) = await check_ledger(url)
+    assert finding.level is Level.UNKNOWN
+    assert "certificate is not valid for 'localhost'" in finding.message
+    assert "name the server as its certificate does" in finding.cure
+    assert (await inspect(url.replace("verify-full", "verify-ca"))).problem == ""
