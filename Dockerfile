@@ -17,15 +17,19 @@ ARG REQUIREMENTS=runtime
 RUN ["deploy/image/install.sh", "/src", "/opt/neuroon"]
 
 FROM ${PYTHON_IMAGE}
+ARG PYTHON_IMAGE
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="neuroon-consumer" \
       org.opencontainers.image.description="Paid orders from RabbitMQ become Neuroon conversions" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-# The base image's own installer goes too; the folder is the one place that is written to, for the SQLite ledger.
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+# The base image's own installer goes too, and what Python keeps to bring it back; the folder is the one place that is
+# written to, for the SQLite ledger.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
+ && python -c "import ensurepip, shutil; shutil.rmtree(*ensurepip.__path__)" \
  && install -d -o 65532 -g 65532 -m 0750 /var/lib/neuroon
 COPY --from=build /opt/neuroon /opt/neuroon
 ENV PATH=/opt/neuroon/bin:$PATH \

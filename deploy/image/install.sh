@@ -20,6 +20,8 @@ pip=$work/builder/bin/pip
 "$python" -m venv --without-pip "$prefix"
 "$pip" --python "$prefix/bin/python" install --quiet --no-compile --only-binary :all: --require-hashes \
     --requirement "$source/requirements/${REQUIREMENTS:-runtime}.txt"
-"$pip" --python "$prefix/bin/python" install --quiet --no-compile --no-deps --no-index "$work"/wheel/*.whl
+# By name and not by path: pip would note where the wheel lay, which is another folder at every build.
+"$pip" --python "$prefix/bin/python" install --quiet --no-compile --no-deps --no-index --find-links "$work/wheel" \
+    neuroon-consumer
 # By hash and not by time: the same files come out of the same sources, and a read-only root starts as fast.
 "$prefix/bin/python" -m compileall -q --invalidation-mode unchecked-hash "$prefix/lib"

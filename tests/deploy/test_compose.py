@@ -49,6 +49,21 @@ def test_compose_reads_it_and_the_program_takes_its_settings() -> None:
         assert settings.amqp_url.get_secret_value().startswith("amqp://neuroon:neuroon@rabbitmq:5672")
 
 
+def test_the_image_is_built_once_and_for_all() -> None:
+    """One service builds the tag that all of ours run: several at once fail where the tag is new."""
+    services = _rendered()["services"]
+    ours = {name: each for name, each in services.items() if each["image"].startswith("neuroon-consumer")}
+    assert [name for name, each in ours.items() if "build" in each] == ["consumer"]
+    assert len({each["image"] for each in ours.values()}) == 1
+
+
+def test_the_broker_finds_its_queues_again_in_a_new_container() -> None:
+    """It keeps its data under its host's name, which is made up anew for every container that is given none."""
+    broker = _rendered()["services"]["rabbitmq"]
+    assert broker["hostname"] == "rabbitmq"
+    assert broker["volumes"]
+
+
 def test_the_stop_leaves_time_to_drain() -> None:
     """Compose kills later than the consumer gives up by itself."""
     consumer = _rendered()["services"]["consumer"]

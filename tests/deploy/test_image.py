@@ -30,6 +30,8 @@ from tests.support.program import environment
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FINAL = DOCKERFILE.rpartition("FROM ")[2]
+# A name that is in no package, for the folder in which the installation makes its own temporary ones.
+WORKSHOP = "temporary-9f2c71e0"
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -55,10 +57,21 @@ def test_the_program_is_process_one_and_nobody_in_particular() -> None:
     user = re.search(r"^USER (\d+):(\d+)$", FINAL, re.MULTILINE)
     assert user is not None
     assert int(user[1]) > 0
-    assert {"title", "description", "licenses", "version", "revision"} <= set(
-        re.findall(r"org\.opencontainers\.image\.(\w+)=", FINAL)
+    assert {"title", "description", "licenses", "version", "revision", "base.name"} <= set(
+        re.findall(r"org\.opencontainers\.image\.([\w.]+)=", FINAL)
     )
     assert "HEALTHCHECK" in FINAL
+
+
+def test_the_image_loses_what_python_would_bring_pip_back_with(tmp_path: Path) -> None:
+    """The command in the Dockerfile, on an invented ensurepip: the whole package goes."""
+    kept = tmp_path / "ensurepip"
+    (kept / "_bundled").mkdir(parents=True)
+    (kept / "__init__.py").touch()
+    command = re.search(r'python -c "([^"]+)"', FINAL)
+    assert command is not None
+    subprocess.run([sys.executable, "-c", command[1]], env={"PYTHONPATH": str(tmp_path)}, check=True)
+    assert not kept.exists()
 
 
 def test_what_the_image_copies_is_not_kept_outside() -> None:
@@ -105,9 +118,15 @@ def installed() -> Iterator[Path]:
     It takes 15 s: the tests that use it are a group, so that one process runs them all.
     """
     folder = Path(tempfile.mkdtemp(prefix="neuroon-image-"))
+    (folder / WORKSHOP).mkdir()
     done = subprocess.run(
         [ROOT / "deploy/image/install.sh", ROOT, folder / "neuroon"],
-        env={**os.environ, "PYTHON": _python_for_anybody(), "PIP_NO_CACHE_DIR": "0"},
+        env={
+            **os.environ,
+            "PYTHON": _python_for_anybody(),
+            "PIP_NO_CACHE_DIR": "0",
+            "TMPDIR": str(folder / WORKSHOP),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -160,6 +179,15 @@ def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: P
         check=True,
     )
     assert shown.stdout.startswith(str(packages))
+
+
+@pytest.mark.xdist_group("image")
+def test_nothing_in_the_environment_tells_where_it_was_built(installed: Path) -> None:
+    """Temporary folders have another name at every build, and two builds of the same sources are to be equal."""
+    files = [each for each in (installed / "neuroon").rglob("*") if each.is_file()]
+    assert len(files) > 1000
+    assert [each for each in files if WORKSHOP.encode() in each.read_bytes()] == []
+    assert list((installed / WORKSHOP).iterdir()) == []
 
 
 @pytest.mark.xdist_group("image")
