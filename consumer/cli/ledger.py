@@ -107,7 +107,7 @@ def prune(older_than: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     matched = at_store(settings, lambda store: store.prune(before, dry_run=True))
     if not (dry_run or yes or not matched):
         click.confirm(f"Forget {matched} orders that ended before {stamp(before)}?", abort=True, err=True)
-    done = 0 if dry_run else at_store(settings, lambda store: store.prune(before))
+    done = 0 if dry_run else at_store(settings, lambda store: store.prune(before), changes=True)
     if as_json:
         print_json({"matched": matched, "pruned": done})
     else:

@@ -13,10 +13,13 @@ from consumer.settings import Settings
 T = TypeVar("T")
 
 
-def at_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """What `work` returns; without a ledger that can be asked, one line that says so and exit status 1."""
+def at_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, changes: bool = False) -> T:
+    """What `work` returns; without a ledger that can be asked, one line that says so and exit status 1.
+
+    Unless `work` says that it `changes` the ledger, it is only looked at: a disk may be full, a server a standby.
+    """
     url = settings.ledger_url.get_secret_value()
-    store = lasting_store(url)
+    store = lasting_store(url, looks_only=not changes)
     if store is None:
         complain(f"there is no ledger to ask: LEDGER_URL is {url}, which keeps nothing that another process could read")
         sys.exit(FAILED)

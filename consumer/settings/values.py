@@ -115,6 +115,7 @@ def ledger_url(text: str) -> str:
     """The ledger's place: sqlite:///path, postgresql://..., memory:// or none."""
     if text in {"none", "memory://"} or (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
         return text
-    if text.startswith(("postgresql://", "postgres://")):
+    # Without anything behind it, whatever server runs on this machine would become the ledger.
+    if text.startswith(("postgresql://", "postgres://")) and not text.endswith("://"):
         return text
     raise ValueError("expected sqlite:///path, postgresql://user@host/database, memory:// or none")

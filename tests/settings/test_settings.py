@@ -64,6 +64,12 @@ def test_a_bad_value_names_variable_value_and_expectation(name: str, value: str,
     assert expected in line
 
 
+@pytest.mark.parametrize("url", ["ledger.db", "sqlite:///", "postgresql://", "postgres://", "mysql://h/d"])
+def test_a_ledger_needs_a_place(url: str) -> None:
+    """A URL that names none is refused: else whatever PostgreSQL runs on this machine would become the ledger."""
+    assert problems({"LEDGER_URL": url}).startswith("LEDGER_URL: expected sqlite:///path, postgresql://user@host")
+
+
 @pytest.mark.parametrize("name", ["AMQP_URL", "NEUROON_API_KEY", "LEDGER_URL", "RABBITMQ_MANAGEMENT_URL"])
 def test_a_bad_secret_is_named_but_not_shown(name: str) -> None:
     """The value of a secret stands in no message, and in no repr of the settings."""

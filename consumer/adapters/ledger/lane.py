@@ -21,11 +21,21 @@ CACHED_STATEMENTS = 256
 _REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError)
 
 
-class Lane:
-    """A connection to the database `path`, opened by the first call; a path of None is that of no file."""
+def connected(path: Path, timeout: float) -> sqlite3.Connection:
+    """A connection that reads and writes, and makes a file that is missing."""
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None, cached_statements=CACHED_STATEMENTS)
 
-    def __init__(self, path: Path, set_up: Callable[[sqlite3.Connection], None]) -> None:
-        self._path, self._set_up = path, set_up
+
+class Lane:
+    """A connection to the database `path`, opened by the first call. `connect` takes the path and seconds to wait."""
+
+    def __init__(
+        self,
+        path: Path,
+        set_up: Callable[[sqlite3.Connection], None],
+        connect: Callable[[Path, float], sqlite3.Connection] = connected,
+    ) -> None:
+        self._path, self._set_up, self._connect = path, set_up, connect
         self._connection: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -68,9 +78,7 @@ class Lane:
             raise LedgerDownError(error.strerror or type(error).__name__) from error
 
     def _connected(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=CACHED_STATEMENTS
-        )
+        connection = self._connect(self._path, BUSY_SECONDS)
         try:
             self._set_up(connection)
         except BaseException:

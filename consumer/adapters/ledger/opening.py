@@ -22,11 +22,14 @@ def open_ledger(url: str, on_error: Callable[[], None] = lambda: None) -> Ledger
     return NoLedger() if url == "none" else MemoryLedger()
 
 
-def lasting_store(url: str) -> Store | None:
-    """Where the ledger is kept; None if it is kept nowhere that another process could look."""
+def lasting_store(url: str, *, looks_only: bool = False) -> Store | None:
+    """Where the ledger is kept; None if it is kept nowhere that another process could look.
+
+    `looks_only`: it is there already, and is not to be changed.
+    """
     if url.startswith(POSTGRES):
-        return PostgresStore(url)
-    return SqliteStore(sqlite_path(url)) if url.startswith(SQLITE) else None
+        return PostgresStore(url, looks_only=looks_only)
+    return SqliteStore(sqlite_path(url), looks_only=looks_only) if url.startswith(SQLITE) else None
 
 
 def sqlite_path(url: str) -> Path:

@@ -24,9 +24,10 @@ from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.grouping import tables, waves
 from consumer.adapters.ledger.happening import HappeningRow, read_happening
 from consumer.adapters.ledger.key import readable, storable
+from consumer.adapters.ledger.looking import NONE_YET
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
-from consumer.adapters.ledger.schema import REMEMBER, migrations
+from consumer.adapters.ledger.schema import REMEMBER, migrations, newest
 
 CONNECT_SECONDS = 5.0
 # A batch takes milliseconds; a server that takes longer than this counts as gone.
@@ -75,10 +76,13 @@ _LEAVE = sql.leave(lambda number: f"${number}::{'bigint' if number == 5 else 'te
 
 
 class PostgresStore:
-    """See `Store`. `url` may carry what libpq knows: sslmode, options and so on."""
+    """See `Store`. `url` may carry what libpq knows: sslmode, options and so on.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    With `looks_only` the tables must be there, and nothing is changed, unless an earlier version of ours has left them.
+    """
+
+    def __init__(self, url: str, *, looks_only: bool = False) -> None:
+        self._url, self._looks_only = url, looks_only
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
@@ -98,10 +102,13 @@ class PostgresStore:
                 server_settings={"application_name": "neuroon-consumer ledger"},
             )
             async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                await migrate(connection)
-        except (*_DOWN, ValueError) as error:
+                if not (self._looks_only and await _up_to_date(connection)):
+                    await migrate(connection)
+        except (LedgerDownError, *_DOWN, ValueError) as error:
             if pool is not None:
                 pool.terminate()
+            if isinstance(error, LedgerDownError):
+                raise
             raise LedgerDownError(_described(error)) from error
         self._pool = pool
 
@@ -219,6 +226,14 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
             if isinstance(error, asyncpg.UndefinedTableError):
                 await self.close()  # somebody made the database anew: the next call makes the tables
             raise LedgerDownError(_described(error)) from error
+
+
+async def _up_to_date(connection: Any) -> bool:
+    """Whether every numbered file has been applied. Raises LedgerDownError where there is no ledger at all."""
+    if await connection.fetchval("SELECT to_regclass('neuroon_schema')::text") is None:
+        raise LedgerDownError(NONE_YET)
+    version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
+    return bool(version >= newest("postgres"))
 
 
 async def migrate(connection: Any) -> None:

@@ -34,6 +34,11 @@ def migrations(dialect: str, *, after: int = 0) -> Iterator[Migration]:
             yield Migration(int(name[1]), tuple(_statements(file.read_text(encoding="utf-8"))))
 
 
+def newest(dialect: str) -> int:
+    """The number of the last file of `dialect`."""
+    return max(each.version for each in migrations(dialect))
+
+
 def _folder(dialect: str) -> Traversable:
     return resources.files(__package__) / "sql" / dialect
 

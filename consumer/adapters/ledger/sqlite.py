@@ -20,6 +20,7 @@ from consumer.adapters.ledger.grouping import tables
 from consumer.adapters.ledger.happening import HappeningRow, read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
+from consumer.adapters.ledger.looking import for_looking, up_to_date
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations
@@ -58,21 +59,26 @@ _KINDS = {
 
 
 class SqliteStore:
-    """See `Store`. `path`: the file, made when missing; its folder must be there."""
+    """See `Store`. `path`: the file, made when missing; its folder must be there.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    With `looks_only` it must be there, and is changed in nothing, unless an earlier version of ours has left it.
+    """
+
+    def __init__(self, path: Path, *, looks_only: bool = False) -> None:
+        self.path, self._looks_only = path, looks_only
         # Two connections, so that an order is looked up while a batch is being written.
         self._writing = Lane(path, _set_up_writer)
-        self._reading = Lane(path, _set_up)
+        self._reading = Lane(path, _nothing, for_looking) if looks_only else Lane(path, _set_up)
         self._open = False
 
     async def open(self) -> None:
         """See `Store`."""
-        if not self._open:
+        if self._open:
+            return
+        if not (self._looks_only and await self._reading.call(up_to_date)):
             await self._writing.call(_nothing)
             await self._reading.call(_nothing)
-            self._open = True
+        self._open = True
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
