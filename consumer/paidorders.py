@@ -52,8 +52,15 @@ def read_paid_orders(file: TextIO, given: dict[str, str | None]) -> tuple[Column
     first = next((line for line in file if line.strip()), "")
     if not first:
         raise PaidOrdersError("expected a list of orders, found an empty file")
+    if "\0" in first:
+        raise PaidOrdersError("expected text in UTF-8; this looks like UTF-16, which spreadsheets call Unicode text")
     lines = chain([first.removeprefix("\ufeff")], file)
-    rows = _json_rows(lines) if first.lstrip("\ufeff \t").startswith("{") else _csv_rows(first, lines)
+    begins = first.lstrip("\ufeff \t")[:1]
+    if begins == "[":
+        raise PaidOrdersError(
+            "expected CSV or one JSON object a line, found a JSON array; `jq -c '.[]'` takes it apart"
+        )
+    rows = _json_rows(lines) if begins == "{" else _csv_rows(first, lines)
     head = next(rows, None)
     if head is None:
         raise PaidOrdersError("expected a line of column names and at least one order")

@@ -60,9 +60,12 @@ def test_identifiers_and_amounts_are_exact() -> None:
     ("text", "given", "told"),
     [
         ("", {}, "empty"),
+        ("\ufeff", {}, "at least one order"),
         ("orderId\n", {}, "at least one order"),
         ("x,y\n1,2\n", {}, "name the column of the order id; there are x, y"),
         ("orderId\n1\n", {"amount": "betrag"}, "no column 'betrag'; there are orderId"),
+        ('[{"id": 1}]\n', {}, "found a JSON array"),
+        ("\ufffe\0i\0d\0\n", {}, "looks like UTF-16"),
         ('{"id": 1}\nrubbish\n', {}, "line 2: expected a JSON object"),
         ("orderId,total\n1,2\n ,3\n", {}, "order 2 of the list: orderId: expected text that is not blank"),
     ],
