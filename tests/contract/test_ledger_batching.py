@@ -1,6 +1,7 @@
 """The ledger in front of a store that is slow, down, full, or refuses: orders never notice."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from structlog.testing import capture_logs
 
 from consumer.adapters.ledger import Key, Known, LedgerDownError, LedgerRefusedError, Note, Record, Standing, batching
 from consumer.adapters.ledger.batching import BatchedLedger
+from consumer.adapters.ledger.health import Health
 from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.ledger.sqlite import SqliteStore
 from consumer.core.outcome import Delivered, Retry, RetryReason
@@ -157,9 +159,23 @@ async def test_failures_are_one_log_line_a_minute_and_all_are_counted(store: Sto
         store.broken = None
         await eventually(lambda: ledger.condition.ok)
     await ledger.close()
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == [
-        "ledger not usable, orders go on without it"
-    ]
+    assert [line["event"] for line in logs] == ["ledger not usable, orders go on without it", "ledger usable again"]
+
+
+def test_a_ledger_that_comes_and_goes_is_a_pair_of_lines_a_minute() -> None:
+    """Not usable, usable again; and the next pair a minute later, with the failures that came in between."""
+    now = 0.0
+    health = Health(lambda: None, lambda: now)
+    with capture_logs() as logs:
+        for second in range(121):
+            now = float(second)
+            health.failed("gone")
+            health.worked()
+    assert [(line["event"], line.get("failures")) for line in logs] == [
+        ("ledger not usable, orders go on without it", 1), ("ledger usable again", None),
+        ("ledger not usable, orders go on without it", 60), ("ledger usable again", None),
+        ("ledger not usable, orders go on without it", 60), ("ledger usable again", None),
+    ]  # fmt: skip
 
 
 async def test_the_cause_is_told_for_as_long_as_it_lasts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,27 +296,33 @@ async def test_sqlite_that_cannot_be_opened_stops_nothing(
     await ledger.close()
 
 
-async def test_sqlite_on_a_full_disk_is_caught_up_with_when_there_is_room(tmp_path: Path) -> None:
-    """Full in the middle of a run, and then not any more."""
+@pytest.mark.parametrize(
+    ("told", "pragma"),
+    [("full", "PRAGMA max_page_count = 1"), ("readonly", "PRAGMA query_only = 1")],
+    ids=["full", "read-only"],
+)
+async def test_sqlite_on_a_disk_that_takes_nothing_is_caught_up_with_when_it_does(
+    tmp_path: Path, told: str, pragma: str
+) -> None:
+    """Full, or without writes, in the middle of a run, and then not any more."""
     store = SqliteStore(tmp_path / "ledger.db")
     ledger = BatchedLedger(store)
     await ledger.open()
-    limit = "PRAGMA max_page_count = {}"
-    await store._writing.call(lambda connection: connection.execute(limit.format(1)).fetchall())
+    await store._writing.call(lambda connection: connection.execute(pragma).fetchall())
     assert store._writing._connection is not None
-    set_up, full = store._writing._set_up, True
+    set_up, broken = store._writing._set_up, True
 
-    def set_up_full(connection: object) -> None:
-        set_up(connection)  # type: ignore[arg-type]
-        if full:
-            connection.execute(limit.format(1))  # type: ignore[attr-defined]
+    def set_up_broken(connection: sqlite3.Connection) -> None:
+        set_up(connection)
+        if broken:
+            connection.execute(pragma)
 
-    store._writing._set_up = set_up_full
+    store._writing._set_up = set_up_broken
     for number in range(500):
         await ledger.record(record(f"ORD-{number}", DELIVERED))
     assert not ledger.condition.ok
-    assert "full" in ledger.condition.message
-    full = False
+    assert told in ledger.condition.message
+    broken = False
     await eventually(lambda: ledger.condition.ok and not ledger.condition.pending)
     assert len(await store.delivered([("shop_a", f"ORD-{number}") for number in range(500)])) == 500
     await ledger.close()

@@ -1,4 +1,4 @@
-"""Whether the ledger can be used, and one log line a minute while it cannot."""
+"""Whether the ledger can be used; one log line a minute while it cannot, and one when it can again."""
 
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ class Health:
         self.message = "writing"
         self._on_error, self._clock = on_error, clock
         self._logged_at: float | None = None
+        self._told = False  # the last line said that it could not be used
         self._failures = 0
 
     def failed(self, why: str, **facts: object) -> None:
@@ -28,11 +29,11 @@ class Health:
         now = self._clock()
         if self._logged_at is None or now - self._logged_at >= LOG_SECONDS:
             log.error("ledger not usable, orders go on without it", why=why, failures=self._failures, **facts)
-            self._logged_at, self._failures = now, 0
+            self._logged_at, self._failures, self._told = now, 0, True
 
     def worked(self, **facts: object) -> None:
         """The ledger could be used, in time."""
-        if not self.ok:
-            self.ok, self.message = True, "writing"
-            if self._failures == 0:  # the line that said it was not is out, and nothing has happened since
-                log.info("ledger usable again", **facts)
+        self.ok, self.message = True, "writing"
+        if self._told:  # for each line that said it was not, however often it comes and goes within a minute
+            self._told = False
+            log.info("ledger usable again", **facts)
