@@ -5,13 +5,7 @@ that RabbitMQ 4 takes, cost 500 MiB when they come at once. While such bodies ar
 """
 
 import asyncio
-import ssl
 from collections.abc import Iterable
-from typing import Any, cast
-
-import aio_pika
-from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
-from yarl import URL
 
 from consumer.core.body import BODY_LIMIT
 
@@ -68,33 +62,3 @@ class Brake:
 
     def _is_full(self) -> bool:
         return sum(self._held.values()) > ROOM
-
-
-class _BrakedTransport(TransportFactory):
-    """The library's own transports, one of which is shown to the brake."""
-
-    def __init__(self, brake: Brake) -> None:
-        self._brake = brake
-
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
-        reader, writer = await factory.create(url, **kwargs)
-        self._brake.transport = cast("asyncio.Transport", writer.transport)
-        reader._transport = self._brake  # type: ignore[attr-defined]  # noqa: SLF001 - it can be set only once in public
-        return reader, writer
-
-
-class BrakedConnection(aio_pika.Connection):
-    """A connection with a brake. The library hands `transport_factory` on, but has no parameter for it."""
-
-    def __init__(
-        self,
-        url: URL,
-        loop: asyncio.AbstractEventLoop | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        *,
-        brake: Brake,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(url, loop, ssl_context, **kwargs)
-        self.kwargs["transport_factory"] = _BrakedTransport(brake)

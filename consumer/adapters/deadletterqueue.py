@@ -100,7 +100,14 @@ class Hold:
         self._in_hand = message.delivery_tag or 0
         self._read += 1
         self._bytes += len(message.body)
-        return Held(self._in_hand, to_delivery(message))
+        delivery = to_delivery(
+            message.header.properties,
+            message.body,
+            exchange=message.exchange or "",
+            routing_key=message.routing_key or "",
+            redelivered=bool(message.redelivered),
+        )
+        return Held(self._in_hand, delivery)
 
     async def publish(self, body: bytes, headers: dict[str, object], properties: Properties, queue: str) -> None:
         """Publish to `queue` and wait for the confirm; PublishFailedError.

@@ -1,17 +1,18 @@
-"""What the client library delivers, as our own value."""
+"""What the broker delivers, as our own value."""
 
-from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from consumer.core.delivery import Delivery, Properties
 
 
-def to_delivery(message: DeliveredMessage) -> Delivery:
+def to_delivery(
+    properties: Basic.Properties, body: bytes, *, exchange: str, routing_key: str, redelivered: bool
+) -> Delivery:
     """The message, free of the library's types."""
-    properties = message.header.properties
     return Delivery(
-        body=message.body,
-        exchange=message.exchange or "",
-        routing_key=message.routing_key or "",
+        body=body,
+        exchange=exchange,
+        routing_key=routing_key,
         headers=properties.headers or {},
         properties=Properties(
             content_type=properties.content_type,
@@ -24,5 +25,5 @@ def to_delivery(message: DeliveredMessage) -> Delivery:
             priority=properties.priority,
         ),
         message_id=properties.message_id,
-        redelivered=bool(message.redelivered),
+        redelivered=redelivered,
     )

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from yarl import URL
 
-from consumer.adapters.brake import Brake, BrakedConnection
+from consumer.adapters.stream import DeliveryStream, StreamedConnection
 
 # A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 with 10, three minutes with 60.
 HEARTBEAT_SECONDS = 10
@@ -43,8 +43,8 @@ def own_cancellation() -> Iterator[None]:
         raise ConnectionResetError("connection lost while the broker was asked") from error
 
 
-async def connect(url: str, name: str, brake: Brake | None = None) -> AbstractConnection:
-    """An open connection that shows as `name` in the broker's lists; raises one of LINK_ERRORS."""
+async def connect(url: str, name: str, stream: DeliveryStream | None = None) -> AbstractConnection:
+    """An open connection, `name` in the broker's lists, that reads through `stream`; raises one of LINK_ERRORS."""
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
@@ -53,7 +53,7 @@ async def connect(url: str, name: str, brake: Brake | None = None) -> AbstractCo
             parsed,
             timeout=CONNECT_TIMEOUT,
             client_properties={"connection_name": name, "product": "neuroon-consumer"},
-            connection_class=aio_pika.Connection if brake is None else partial(BrakedConnection, brake=brake),
+            connection_class=aio_pika.Connection if stream is None else partial(StreamedConnection, stream=stream),
         )
 
 

@@ -4,8 +4,11 @@ import asyncio
 import signal
 import time
 
+import pamqp.frame
 import pytest
 import structlog
+from aiormq.abc import ChannelFrame
+from pamqp.commands import Basic
 
 from consumer.adapters.link import LINK_ERRORS, connect, open_channel
 from consumer.adapters.session import Acks
@@ -92,13 +95,21 @@ class _SlowChannel:
     """Takes frames in no fixed order, as the client library's full write queue does: here a nack is overtaken."""
 
     is_closed = False
+    number = 1
 
     def __init__(self) -> None:
+        self.connection = self.write_queue = self
         self.room = asyncio.Event()
         self.sent: list[tuple[str, int, bool]] = []
 
-    async def basic_ack(self, tag: int, multiple: bool = False, wait: bool = True) -> None:
-        self.sent.append(("ack", tag, multiple))
+    async def put(self, frame: ChannelFrame) -> None:
+        data = frame.payload
+        while data:
+            size, _, ack = pamqp.frame.unmarshal(data)
+            assert isinstance(ack, Basic.Ack)
+            assert ack.delivery_tag is not None
+            self.sent.append(("ack", ack.delivery_tag, ack.multiple))
+            data = data[size:]
 
     async def basic_nack(self, tag: int, requeue: bool = True, wait: bool = True) -> None:
         await self.room.wait()
