@@ -37,16 +37,16 @@ class Audit:
     clock: Callable[[], float] = time.time
     operation: str = field(default_factory=lambda: uuid.uuid4().hex)
     # Told of each letter as well, for whoever else remembers what became of orders.
-    on_letter: Callable[[Letter], None] = lambda _: None
+    on_letter: Callable[[Letter, float], None] = lambda _, __: None
 
     def started(self, matched: int, **facts: object) -> None:
         """The operation begins; `facts` are what it was given."""
         self._line("started", matched=matched, **facts)
 
-    def letter(self, letter: Letter, **facts: object) -> None:
-        """This letter is dealt with; called before it leaves the queue."""
+    def letter(self, letter: Letter, *, begun: float | None = None, **facts: object) -> None:
+        """This letter is dealt with, since `begun` (Unix seconds) if not now; called before it leaves the queue."""
         self._line("letter", id=letter.id, orderId=letter.order, shopId=letter.shop, reason=letter.reason, **facts)
-        self.on_letter(letter)
+        self.on_letter(letter, self.clock() if begun is None else begun)
 
     def ended(self, **facts: object) -> None:
         """The operation is over; `facts` say how."""

@@ -61,9 +61,10 @@ class Replay:
             body = self.repair.body
             properties = replace(properties, content_encoding=None, content_type="application/json")
             facts = {"original": base64.b64encode(delivery.body).decode()}
+        begun = self.audit.clock()  # what becomes of the order comes later than this, and may before the confirm
         with self.around(letter, replay_headers(delivery, letter)) as headers:
             await hold.publish(body, dict(headers), properties, self.desk.queue.queues.main)
-        self.audit.letter(letter, **facts)
+        self.audit.letter(letter, begun=begun, **facts)
 
 
 def replay_headers(delivery: Delivery, letter: Letter) -> dict[str, object]:

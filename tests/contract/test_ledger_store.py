@@ -170,6 +170,32 @@ async def test_a_replay_that_nobody_noted_leaves_the_dead_letters_all_the_same(s
     assert await store.tallies() == [Tally("shop_a", DAY, received=1, delivered=1)]
 
 
+@pytest.mark.parametrize("again", [DEAD, RETRY], ids=["dead", "waiting"])
+async def test_a_replay_that_is_noted_late_changes_nothing_but_the_story(store: Store, again: Dead | Retry) -> None:
+    """The replayed order had come to its next end by then: it is where that left it, and due when that said."""
+    back = record("ORD-1", again, at=NOON + 11, replays=1, fresh=False)
+    await store.write([record("ORD-1", DEAD), back])
+    before = await standing(store, "ORD-1"), await store.tallies()
+    await store.write([note("ORD-1", Deed.REPLAYED, at=NOON + 10, replays=1)])
+    assert (await standing(store, "ORD-1"), await store.tallies()) == before
+    assert await story(store, "ORD-1") == ["dead", "replayed", "retry" if again is RETRY else "dead"]
+
+
+async def test_each_replay_has_its_place_in_the_story(store: Store) -> None:
+    """Replayed twice by one person, and dead after the first: in this order."""
+    await store.write(
+        [
+            record("ORD-1", DEAD),
+            note("ORD-1", Deed.REPLAYED, at=NOON + 10, replays=1),
+            record("ORD-1", DEAD, at=NOON + 11, replays=1, fresh=False),
+            note("ORD-1", Deed.REPLAYED, at=NOON + 20, replays=2),
+        ]
+    )
+    assert await story(store, "ORD-1") == ["dead", "replayed", "dead", "replayed"]
+    assert await standing(store, "ORD-1") == Standing("waiting", NOON + 20)
+    assert await store.tallies() == [Tally("shop_a", DAY, received=1, waiting=1)]
+
+
 UNKNOWN = Dead(DeadReason.UNKNOWN_SHOP, "no shop of this id")
 
 

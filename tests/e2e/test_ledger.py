@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from consumer.core.delivery import read_stamp
+from consumer.deadletters.audit import operator
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import DEFAULT_SHOP, Sandbox
 from tests.conftest import Names
@@ -104,16 +105,22 @@ async def test_explain_tells_a_whole_life(broker: PrivateBroker, names: Names, t
             assert await told(environ, "dlq", "replay", "--all", "--yes", "--audit", str(tmp_path / "audit"))
             await eventually(lambda: consumer.outcomes("ORD-1")[-1] == "delivered")
         life = await told(environ, "explain", "ORD-1", "--shop", DEFAULT_SHOP.id)
-    events = [line["event"] for line in life["timeline"] if line["event"] != "replayed"]
-    assert events == ["received", "retry", "retry", "dead", "delivered"]
-    assert [line.get("status") for line in life["timeline"] if line["event"] != "replayed"] == [
-        None,
-        503,
-        503,
-        503,
-        200,
+    assert [(line["event"], line.get("attempt"), line.get("status")) for line in life["timeline"]] == [
+        ("received", None, None),
+        ("retry", 1, 503),
+        ("retry", 2, 503),
+        ("dead", 3, 503),
+        ("replayed", None, None),
+        ("delivered", 1, 200),
     ]
-    assert life["timeline"][0]["eventId"] == "evt-ORD-1"
+    received, first, second, dead, replayed, delivered = life["timeline"]
+    assert received["eventId"] == "evt-ORD-1"
+    for failed in (first, second):
+        assert (failed["reason"], "503" in failed["detail"]) == ("unavailable", True)
+        assert failed["waitSeconds"] in {0.2, 0.4, 0.6}  # one rung, or two
+    assert (dead["reason"], replayed["by"]) == ("exhausted", operator())
+    assert all(line["ms"] > 0 for line in (first, second, dead, delivered))
+    assert [line["at"] for line in life["timeline"]] == sorted(line["at"] for line in life["timeline"])
     assert (life["state"], life["due"]) == ("delivered", None)
 
 

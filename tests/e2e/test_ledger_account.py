@@ -66,6 +66,29 @@ async def test_an_order_of_a_shop_that_became_known_is_that_shops_alone(
     assert by_shop == {DEFAULT_SHOP.id: (1, 0), "foreign": (1, 0)}
 
 
+async def test_orders_that_die_again_at_once_are_told_as_dead(
+    broker: PrivateBroker, names: Names, tmp_path: Path
+) -> None:
+    """Replayed for nothing: they are back in the dead letters before the replay is noted, and nobody says they wait."""
+    orders = [f"ORD-{number}" for number in range(100)]
+    async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+        del environ["NEUROON_SHOP_ID"], environ["NEUROON_API_KEY"]
+        environ["NEUROON_SHOPS_FILE"] = shops_file(tmp_path, "another")
+        async with InProcess(environ) as consumer:
+            await at_broker.publish(*(order(each, shopId="foreign") for each in orders))
+            await eventually(lambda: len(consumer.reports) == 100)
+            await told(environ, "dlq", "replay", "--all", "--yes", "--audit", str(tmp_path / "audit"))
+            await eventually(lambda: len(consumer.reports) == 200)
+        assert {each["state"] for each in await told(environ, "ledger", "list")} == {"dead"}
+        account = await told(environ, "ledger", "balance")
+        lives = [await told(environ, "explain", each) for each in orders[::30]]
+    assert (account["received"], account["dead"], account["disagreements"]) == (100, 100, {})
+    assert {tuple(line["event"] for line in life["timeline"]) for life in lives} == {
+        ("received", "dead", "replayed", "dead")
+    }
+
+
 async def test_the_orders_of_an_array_are_received_one_by_one(
     broker: PrivateBroker, names: Names, tmp_path: Path
 ) -> None:

@@ -29,7 +29,13 @@ def record(  # noqa: PLR0913 - all but the first two have a usual value
 
 
 def note(
-    order: str | None, deed: Deed, *, shop: str | None = "shop_a", at: float = NOON, who: str = "ada@desk"
+    order: str | None,
+    deed: Deed,
+    *,
+    shop: str | None = "shop_a",
+    at: float = NOON,
+    who: str = "ada@desk",
+    replays: int = 0,
 ) -> Note:
     """A deed of Ada's."""
-    return Note(shop, order, deed, at, who)
+    return Note(shop, order, deed, at, who, "", replays)

@@ -61,7 +61,10 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A deed and who did it (user@host), at `at` in Unix seconds; `detail` is free text, such as why."""
+    """A deed and who did it (user@host), at `at` in Unix seconds; `detail` is free text, such as why.
+
+    `replays`: which replay of the letter it was, counted from 1; 0 for other deeds.
+    """
 
     shop: str | None
     order: str | None
@@ -69,6 +72,7 @@ class Note:
     at: float
     who: str
     detail: str = ""
+    replays: int = 0
 
 
 @dataclass(frozen=True, slots=True)

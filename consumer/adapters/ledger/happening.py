@@ -33,7 +33,8 @@ def happening_row(line: Record | Note) -> HappeningRow | None:
     shop, order = storable(line.shop or ""), storable(line.order)
     if isinstance(line, Note):
         who, detail = plain(line.who, 200), plain(line.detail)
-        return HappeningRow(shop, order, line.deed.value, 0, 0, "", 0, who, line.at, line.at, None, None, detail)
+        deed, at = line.deed.value, line.at
+        return HappeningRow(shop, order, deed, line.replays, 0, "", 0, who, at, at, None, None, detail)
     told = _told(line.outcome, line.at)
     if told is None:
         return None

@@ -31,7 +31,7 @@ from consumer.adapters.ledger.row import OUTBOX, OrderRow, note_row, order_row
 MAX_ORDERS = 100_000
 
 _FINAL = frozenset({"delivered", "duplicate"})
-_KEPT_ONCE_FINAL = ("outcome", "reason", "status", "attempt", "replays", "milliseconds", "outcome_at", "due_at")
+_KEPT_ONCE_FINAL = ("outcome", "reason", "status", "attempt", "milliseconds", "outcome_at", "due_at")
 _FIRST = ("synced_at", "received_at", "event_id", "unattributed_at")
 _LAST = ("last_error", "source")
 _COUNTED = {
@@ -189,7 +189,7 @@ def _recorded(before: Row | None, new: Row) -> Row:
         return new | {"discarded": 0}
     final = before["outcome"] in _FINAL
     row = dict(before)
-    row["attempts"] = max(before["attempts"], new["attempts"])
+    row |= {name: max(before[name], new[name]) for name in ("attempts", "replays")}
     row |= {name: new[name] for name in _KEPT_ONCE_FINAL if not final}
     row |= {name: new[name] for name in _FIRST if before[name] is None}
     row |= {name: new[name] for name in _LAST if new[name] is not None}
@@ -241,11 +241,12 @@ def _noted(before: Row | None, new: Row) -> Row:
     """An order's row after a deed."""
     if before is None:
         return dict.fromkeys(OrderRow._fields) | _NOTHING | new
-    row = before | {"due_at": None}
     replayed = new["outcome"] == "waiting"
-    if before["outcome"] not in _FINAL and not (replayed and before["outcome"] == MOVED):
+    late = replayed and (before["outcome"] == MOVED or 0 < new["replays"] <= before["replays"])
+    row = dict(before) if late else before | {"due_at": None}
+    if before["outcome"] not in _FINAL and not late:
         row |= {name: new[name] for name in ("outcome", "outcome_at")}
-    if replayed and before["dead"] > 0:
+    if replayed and not late and before["dead"] > 0:
         row["dead"] -= 1
         row["waiting"] += 1
     brought_back = int(bool(new["received"]) and before["discarded"] > 0)

@@ -92,6 +92,7 @@ class NoteRow(NamedTuple):
     created_at: float
     outcome: str
     outcome_at: float
+    replays: int
     received: int
     waiting: int
     dead: int
@@ -168,7 +169,7 @@ def note_row(note: Note) -> NoteRow:
     received, waiting, dead, discarded = _DEEDS[note.deed]
     outcome = {Deed.REPLAYED: "waiting", Deed.DISCARDED: "discarded", Deed.IMPORTED: "dead"}[note.deed]
     key = storable(note.shop or ""), storable(note.order or "")
-    return NoteRow(*key, note.at, outcome, note.at, received, waiting, dead, discarded)
+    return NoteRow(*key, note.at, outcome, note.at, note.replays, received, waiting, dead, discarded)
 
 
 # What each deed adds to received, waiting, dead and discarded. A replay only takes from the dead what is still there:

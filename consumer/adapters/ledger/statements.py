@@ -53,7 +53,8 @@ _UPDATE_ORDER = ",\n".join(
         "attempts = CASE WHEN t.attempts > excluded.attempts THEN t.attempts ELSE excluded.attempts END",
         _last("last_error"),
         _first("synced_at"),
-        *map(_kept, ("outcome", "reason", "status", "attempt", "replays", "milliseconds", "outcome_at", "due_at")),
+        *map(_kept, ("outcome", "reason", "status", "attempt", "milliseconds", "outcome_at", "due_at")),
+        "replays = CASE WHEN t.replays > excluded.replays THEN t.replays ELSE excluded.replays END",
         (
             f"digest = CASE WHEN {_FINAL} THEN COALESCE(t.digest, excluded.digest) "
             "ELSE COALESCE(excluded.digest, t.digest) END"
@@ -79,12 +80,16 @@ _UPDATE_ORDER = ",\n".join(
 
 _BROUGHT_BACK = "(excluded.received > 0 AND t.discarded > 0)"  # an import of what had been exported and discarded
 
-_REPLAYED_BEFORE = "(t.outcome = 'moved' AND excluded.outcome = 'waiting')"
-_REPLAYED = "CASE WHEN excluded.outcome = 'waiting' AND t.dead > 0 THEN 1 ELSE 0 END"
+# The replayed message was quicker than the note of its replay, and has told itself what became of it.
+_LATE = (
+    "(excluded.outcome = 'waiting' AND "
+    "(t.outcome = 'moved' OR (excluded.replays > 0 AND t.replays >= excluded.replays)))"
+)
+_REPLAYED = f"CASE WHEN excluded.outcome = 'waiting' AND t.dead > 0 AND NOT {_LATE} THEN 1 ELSE 0 END"
 
-_UPDATE_BY_NOTE = f"""outcome = CASE WHEN {_FINAL} OR {_REPLAYED_BEFORE} THEN t.outcome ELSE excluded.outcome END,
-outcome_at = CASE WHEN {_FINAL} OR {_REPLAYED_BEFORE} THEN t.outcome_at ELSE excluded.outcome_at END,
-due_at = NULL,
+_UPDATE_BY_NOTE = f"""outcome = CASE WHEN {_FINAL} OR {_LATE} THEN t.outcome ELSE excluded.outcome END,
+outcome_at = CASE WHEN {_FINAL} OR {_LATE} THEN t.outcome_at ELSE excluded.outcome_at END,
+due_at = CASE WHEN {_LATE} THEN t.due_at END,
 received = t.received + CASE WHEN {_BROUGHT_BACK} THEN 0 ELSE excluded.received END,
 waiting = t.waiting + {_REPLAYED},
 dead = t.dead + excluded.dead - {_REPLAYED},

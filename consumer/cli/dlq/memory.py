@@ -1,7 +1,6 @@
 """The ledger beside the dead letters: it hears of what is done to them, and tells what became of the orders."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -30,8 +29,9 @@ class Memory:
         """Note each letter that `record` tells of; `detail` says why, where somebody had to."""
         deed = DEEDS[record.action]
 
-        def note(letter: Letter) -> None:
-            said = Note(letter.shop, letter.order, deed, time.time(), record.who, detail)
+        def note(letter: Letter, at: float) -> None:
+            replays = letter.replays + 1 if deed is Deed.REPLAYED else 0
+            said = Note(letter.shop, letter.order, deed, at, record.who, detail, replays)
             task = asyncio.create_task(self._ledger.note(said))
             self._notes.add(task)
             task.add_done_callback(self._notes.discard)
