@@ -1,5 +1,6 @@
 """RabbitMQ's management API, to look only."""
 
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
@@ -14,11 +15,18 @@ class ManagementError(Exception):
     """It could not be asked; the message says why, without the password."""
 
 
+class NotAllowedError(ManagementError):
+    """It does not tell this user."""
+
+
 class Management:
     """One virtual host's view. An async context manager. `url` holds user and password."""
 
     def __init__(self, url: str, vhost: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/api/", timeout=SECONDS, trust_env=False)
+        # Of the environment only SSL_CERT_FILE and SSL_CERT_DIR count, which OpenSSL looks at by itself.
+        trusted = ssl.create_default_context() if url.startswith("https") else False
+        base = url.rstrip("/") + "/api/"
+        self._client = httpx.AsyncClient(base_url=base, timeout=SECONDS, trust_env=False, verify=trusted)
         self._vhost = quote(vhost, safe="")
         self.skew = 0.0  # seconds by which its clock was ahead of ours at the last answer
 
@@ -33,7 +41,7 @@ class Management:
         return found
 
     async def feature_flags(self) -> dict[str, str]:
-        """State by name."""
+        """State by name. Needs the tag administrator, at least up to 3.10; NotAllowedError without."""
         return {flag["name"]: flag["state"] for flag in await self._get("feature-flags") or []}
 
     async def queue(self, name: str) -> dict[str, Any] | None:
@@ -53,6 +61,8 @@ class Management:
             raise ManagementError(f"no answer: {type(error).__name__}") from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise NotAllowedError(f"answered {answer.status_code}")
         if answer.status_code != httpx.codes.OK:
             raise ManagementError(f"answered {answer.status_code}")
         try:

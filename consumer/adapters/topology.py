@@ -7,6 +7,7 @@ Every argument is written out, because defaults differ between RabbitMQ versions
 import re
 from dataclasses import dataclass, field
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import exceptions
 
@@ -19,6 +20,8 @@ CRASH_LIMIT = 100
 NO_LIMIT = 100_000
 
 Argument = str | int
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,20 @@ async def ensure_exchange(connection: AbstractConnection, wanted: Topology) -> N
 
 
 async def compare(connection: AbstractConnection, wanted: Topology) -> None:
-    """Create nothing; TopologyError when something is missing or differs. AMQP does not tell of bindings."""
+    """Create nothing; TopologyError when something is missing or differs. AMQP does not tell of bindings.
+
+    Who declares queues for others need not give them the right to: what cannot be compared is told, and used.
+    """
     if not await exchange_exists(connection, wanted.exchange):
         raise TopologyError(f"exchange {wanted.exchange!r} does not exist, and CONSUMER_DECLARE is off")
+    hidden: list[str] = []
     for queue in wanted.queues:
         if await queue_state(connection, queue.name) is None:
             raise TopologyError(f"queue {queue.name!r} does not exist, and CONSUMER_DECLARE is off")
-        await compare_queue(connection, queue)
+        if not await compare_queue(connection, queue):
+            hidden.append(queue.name)
+    if hidden:
+        log.warning("queues cannot be compared", queues=hidden, why="this user may not configure them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +147,16 @@ async def exchange_exists(connection: AbstractConnection, name: str) -> bool:
     return True
 
 
-async def compare_queue(connection: AbstractConnection, queue: Queue) -> None:
-    """TopologyError if a queue that exists has other arguments. Declaring it with ours only compares."""
-    await _declare_queue(connection, queue)
+async def compare_queue(connection: AbstractConnection, queue: Queue) -> bool:
+    """TopologyError if a queue that exists has other arguments; False if the broker does not let this user compare.
+
+    Declaring it with ours only compares, but takes the right to configure it all the same.
+    """
+    try:
+        await _declare_queue(connection, queue)
+    except exceptions.ChannelAccessRefused:
+        return False
+    return True
 
 
 async def _declare_queue(connection: AbstractConnection, queue: Queue) -> None:

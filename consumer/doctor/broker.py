@@ -64,19 +64,31 @@ async def _check_queue(connection: AbstractConnection, queue: Queue, *, create: 
         if create:
             return [good(check, "does not exist yet; `run` will create it")]
         return [wrong(check, "does not exist", "create it, or set CONSUMER_DECLARE=on")]
+    told = f"{state.messages} messages ready, {state.consumers} consumers"
     try:
-        await compare_queue(connection, queue)
+        compared = await compare_queue(connection, queue)
     except TopologyError as error:
         return [wrong(check, str(error), "move to a new queue as the message says")]
-    findings = [good(check, f"fits; {state.messages} messages ready, {state.consumers} consumers")]
+    findings = [good(check, f"fits; {told}") if compared else _not_compared(check, told, create=create)]
     if state.consumers and "x-message-ttl" in queue.arguments:
         cure = "find and stop it (rabbitmqctl list_consumers): a delay queue is left by time alone"
         findings.append(wrong(check, f"{state.consumers} consumers take orders out of a delay queue", cure))
     return findings
 
 
+def _not_compared(check: str, told: str, *, create: bool) -> Finding:
+    if create:
+        cure = "give the user of AMQP_URL the right to configure it, or set CONSUMER_DECLARE=off"
+        return wrong(check, "`run` may not declare it: its user has no right to configure it", cure)
+    cure = "run `check` with an AMQP_URL whose user may configure it; `run` needs no such right"
+    return unknown(check, f"exists, and cannot be compared without the right to configure it; {told}", cure)
+
+
 async def _check_draining(connection: AbstractConnection, wanted: Topology) -> list[Finding]:
-    """Whether what waits in the short delay queues moves on when its time is over. Waits only if something is there."""
+    """Whether what waits in the short delay queues moves on when its time is over. Waits only if something is there.
+
+    What has left and is not taken by the main queue is no longer counted as waiting: only the management API tells.
+    """
     rungs = {
         queue.name: int(queue.arguments["x-message-ttl"])
         for queue in wanted.queues

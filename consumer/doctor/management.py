@@ -1,14 +1,18 @@
-"""What only the management API tells: policies, bindings, alarms, clocks."""
+"""What only the management API tells: policies, bindings, alarms, clocks, and what a queue cannot hand on."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from consumer.adapters.management import Management, ManagementError
+from consumer.adapters.management import Management, ManagementError, NotAllowedError
 from consumer.adapters.topology import Queue, Topology
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
+from consumer.doctor.version import version_numbers
 
 # The API's Date header has whole seconds.
 MOST_SKEW = 5.0
+# The broker renews the numbers of a queue every 5 s.
+STATISTICS_SECONDS = 6.0
 # What a policy may add to a queue of ours that has no argument for it, or lower where it has one: each can throw an
 # order away, or refuse it.
 HARMFUL = {
@@ -18,6 +22,9 @@ HARMFUL = {
     "max-length-bytes": "orders beyond so many bytes are refused",
     "delivery-limit": "an order that came back so often is thrown out",
 }
+# Without them dead lettering is at most once. A broker of the version below does not start without them.
+FLAGS = ("quorum_queue", "stream_queue")
+FLAGS_REQUIRED_SINCE = (3, 12)
 
 
 async def check_management(url: str, vhost: str, wanted: Topology, longest_delivery: float) -> list[Finding]:
@@ -26,12 +33,15 @@ async def check_management(url: str, vhost: str, wanted: Topology, longest_deliv
         try:
             answering = (await api.overview())["rabbitmq_version"]
             findings = [good("management API", f"answers, on a node of RabbitMQ {answering}"), *_clock(api.skew)]
-            findings += _flags(await api.feature_flags())
+            findings += await _features(api, answering)
             findings += [each for node in await api.nodes() for each in _node(node)]
+            handing_on: list[tuple[Queue, int]] = []
             for queue in wanted.queues:
                 if (found := await api.queue(queue.name)) is not None:
                     findings += _queue(queue, found, longest_delivery)
                     findings += _bindings(queue, wanted, await api.bindings(queue.name))
+                    handing_on.append((queue, _handed_on(found)))
+            findings += await _check_handing_on(api, [each for each in handing_on if each[1]])
         except (ManagementError, KeyError, TypeError, ValueError) as error:
             cure = (
                 "see RABBITMQ_MANAGEMENT_URL; its user needs the tag monitoring and the right to read this virtual host"
@@ -48,9 +58,20 @@ def _clock(skew: float) -> Iterator[Finding]:
         )
 
 
+async def _features(api: Management, version: str) -> list[Finding]:
+    """The flags that at-least-once dead lettering needs; of a broker that may lack them."""
+    if version_numbers(version) >= FLAGS_REQUIRED_SINCE:
+        return []
+    try:
+        return list(_flags(await api.feature_flags()))
+    except NotAllowedError:
+        cure = f"see that rabbitmqctl list_feature_flags shows {' and '.join(FLAGS)} as enabled"
+        return [warning("features", "the broker tells its feature flags to administrators only", cure)]
+
+
 def _flags(flags: dict[str, str]) -> Iterator[Finding]:
-    for name in ("quorum_queue", "stream_queue"):
-        if flags.get(name, "enabled") != "enabled":  # since 4.x it is no longer listed, and always on
+    for name in FLAGS:
+        if flags.get(name, "enabled") != "enabled":
             message = f"feature flag {name} is {flags[name]}: dead lettering may lose messages"
             yield wrong("features", message, f"rabbitmqctl enable_feature_flag {name}")
 
@@ -112,3 +133,27 @@ def _bindings(queue: Queue, wanted: Topology, bindings: list[dict[str, Any]]) ->
     if (wanted.exchange, wanted.routing_key) not in bound:
         message = f"is not bound to exchange {wanted.exchange} with {wanted.routing_key!r}: paid orders do not arrive"
         yield wrong(check, message, "bind it; with CONSUMER_DECLARE=on `run` does so at its start")
+
+
+def _handed_on(found: dict[str, Any]) -> int:
+    """Messages that have left the queue for its dead-letter target, which has not confirmed them yet.
+
+    They are neither ready nor unacknowledged, so that AMQP does not tell of them.
+    """
+    count = found.get("messages_dlx", 0)
+    return count if isinstance(count, int) else 0
+
+
+async def _check_handing_on(api: Management, before: list[tuple[Queue, int]]) -> list[Finding]:
+    """Whether the targets take what the queues hand on. Waits only if something is under way."""
+    if not before:
+        return []
+    await asyncio.sleep(STATISTICS_SECONDS)
+    findings = []
+    for queue, count in before:
+        now = _handed_on(await api.queue(queue.name) or {})
+        if now >= count:
+            target = queue.arguments.get("x-dead-letter-routing-key", "the target that a policy gives")
+            cure = f"see that {target} exists and is not full; after the loss of a node it may take three minutes"
+            findings.append(warning(f"queue {queue.name}", f"{now} messages are not taken by {target}", cure))
+    return findings

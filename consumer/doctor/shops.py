@@ -5,6 +5,9 @@ from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused
 from consumer.core.shop import Shop, Shops
 from consumer.doctor.finding import Finding, good, unknown, wrong
 
+# A status below is no answer's "no": nothing was sent (0), or the answer is good and says that the key is another's.
+REFUSALS = 300
+
 
 async def check_shops(neuroon: Neuroon, shops: Shops, product_id: str | None) -> list[Finding]:
     """Each shop's base URL, key, id and origin, by a GET; no order is posted."""
@@ -21,11 +24,15 @@ def _shop_finding(shop: Shop, reply: Reply) -> Finding:
         case Unavailable(problem):
             return unknown(check, f"no answer from {shop.api_url}: {problem}", "see that NEUROON_API_URL is right")
         case Misconfigured(status, problem) | Refused(status, problem):
-            return wrong(check, f"{status}: {problem}", _cure(status))
+            return wrong(check, f"{status}: {problem}" if status >= REFUSALS else problem, _cure(status))
 
 
 def _cure(status: int) -> str:
     match status:
+        case 0:
+            return "set it right; the shop's requests are not even sent"
+        case _ if status < REFUSALS:
+            return "set the key of this shop id, or the shop id of this key"
         case 401:
             return "set the shop's current API key; keys of the development and production environments differ"
         case 403:

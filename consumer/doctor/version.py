@@ -18,7 +18,7 @@ def check_version(product: str, version: str) -> Finding:
         return warning(
             "version", message, "use RabbitMQ, or try each way an order can go on this broker before you rely on it"
         )
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    numbers = version_numbers(version)
     if not numbers:
         return warning(
             "version", f"{told!r} is no version that could be compared", f"see that it is {_spelt(OLDEST)} or newer"
@@ -30,6 +30,11 @@ def check_version(product: str, version: str) -> Finding:
         message = f"{told} may wait for ever after it cancels a consumer; we reconnect when that happens"
         return warning("version", message, "upgrade to 4.3.6 or newer")
     return good("version", told)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """(4, 1, 0) for "4.1.0+2.gabcdef"; () for what is no version."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def _spelt(version: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
@@ -11,9 +11,10 @@ from consumer.adapters.ledger import LedgerDownError
 from consumer.adapters.ledger.inspection import inspect
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.link import LINK_ERRORS, connect
+from consumer.adapters.topology import Queue, Topology
 from consumer.devbroker import PrivateBroker
 from consumer.devbroker.ports import free_ports
-from consumer.doctor import Level, check_ledger
+from consumer.doctor import Level, check_ledger, check_management
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
 from tests.support.broker import desk
@@ -23,6 +24,7 @@ from tests.support.inprocess import InProcess
 from tests.support.papers import Papers, make_papers
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import environment
+from tests.support.tlsfront import tls_front
 
 # A group, so that one process runs them all, on one node with TLS.
 pytestmark = [pytest.mark.usefixtures("collected"), pytest.mark.xdist_group("tls")]
@@ -80,6 +82,19 @@ async def test_amqps_refuses_what_is_not_certified(
     url = _amqps(tls_port[1], papers, ca, host, client=wrong != "no client certificate")
     with pytest.raises(LINK_ERRORS):
         await connect(url, "test")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_the_management_api_over_https(broker: PrivateBroker, papers: Papers, trusted: bool) -> None:
+    """SSL_CERT_FILE names its authority, as for Neuroon; one of another authority is not spoken to."""
+    plain = urlsplit(broker.management_url)
+    assert plain.port is not None
+    async with tls_front(plain.port, papers) as port:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SSL_CERT_FILE", str(papers.ca if trusted else papers.other_ca))
+            wanted = Topology("e", "topic", "#", (Queue("q"),))
+            found = await check_management(f"https://guest:guest@127.0.0.1:{port}", "/", wanted, 40.0)
+    assert [each.level for each in found] == [Level.OK if trusted else Level.UNKNOWN]
 
 
 @pytest.fixture(scope="module")
