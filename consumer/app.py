@@ -17,7 +17,8 @@ from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Rabbit
 from consumer.adapters.topology import Topology, topology
-from consumer.adapters.wire import NoTrustError, default_wire
+from consumer.adapters.trust import NoTrustError
+from consumer.adapters.wire import Wire
 from consumer.admission import Admission, Limits
 from consumer.admission.measured import MeasuredNeuroon
 from consumer.balance import BalanceWatch
@@ -74,13 +75,12 @@ def open_neuroon(
 
     SettingsError when there is no certificate authority to trust.
     """
-    timeout, concurrency = settings.consumer_request_timeout, settings.consumer_concurrency
     try:
-        wire = default_wire(concurrency, timeout / 2)
+        wire = Wire()
     except NoTrustError as error:
         raise SettingsError([str(error)]) from error
     known = settings.neuroon_conflict == "known"
-    return Neuroon(timeout=timeout, concurrency=concurrency, known_conflicts=known, wire=dress(wire))
+    return Neuroon(timeout=settings.consumer_request_timeout, known_conflicts=known, wire=dress(wire))
 
 
 def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from consumer import __version__
-from consumer.adapters.wire import default_wire, why
+from consumer.adapters.wire import Wire, why
 from consumer.core.conversion import Conversion
 from consumer.core.outcome import Accepted, Misconfigured, Reply, Unavailable
 from consumer.core.reply import NOT_SENT, Answer, read_owner, read_reply
@@ -47,17 +47,15 @@ class Neuroon:
     """The conversion endpoint. An async context manager, closed at its end.
 
     `timeout` is the seconds that one request may take in all; a connection must stand after half of them, so that a
-    host that cannot be reached is told from one that is slow. At most `concurrency` requests are expected at a time.
-    `known_conflicts` is explained at `read_reply`. `wire` is the httpx transport to send through, closed with this
-    object; by default `default_wire`. It has to add Host and Content-Length. `clock` is POSIX time, to read a
-    Retry-After that is a date.
+    host that cannot be reached is told from one that is slow. `known_conflicts` is explained at `read_reply`. `wire` is
+    the httpx transport to send through, closed with this object; by default a `Wire`. It has to add Host and
+    Content-Length. `clock` is POSIX time, to read a Retry-After that is a date.
     """
 
     def __init__(
         self,
         *,
         timeout: float,
-        concurrency: int,
         known_conflicts: bool = False,
         wire: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
@@ -65,7 +63,7 @@ class Neuroon:
         self._timeout = timeout
         self._extensions = {"timeout": {"connect": timeout / 2, "read": timeout, "write": timeout, "pool": timeout}}
         self._known_conflicts = known_conflicts
-        self._wire = default_wire(concurrency, timeout / 2) if wire is None else wire
+        self._wire = Wire() if wire is None else wire
         self._clock = clock
         self._routes: dict[str, _Route] = {}
 

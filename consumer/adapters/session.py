@@ -60,6 +60,7 @@ class Acks:
     def ack(self, tag: int) -> None:
         """Acknowledge `tag` soon; nothing happens when the channel is gone, since the broker delivers it again."""
         self._settled.add(tag)
+        self._pace.gathered(len(self._settled))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush_in_turn())
 

@@ -167,7 +167,7 @@ class _Transport(TransportFactory):
 
 
 class StreamedConnection(aio_pika.Connection):
-    """A connection that reads through `stream`. The library has no parameter for a `transport_factory`, it passes it on."""
+    """A connection that reads through `stream`. The library passes a factory on, but has no parameter for it."""
 
     def __init__(self, url: URL, *arguments: Any, stream: DeliveryStream, **named: Any) -> None:
         super().__init__(url, *arguments, **named)

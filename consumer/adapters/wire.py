@@ -1,164 +1,125 @@
-"""The wire: HTTP connections to Neuroon, whom they trust, and what their failures are called."""
+"""The wire: httpx's way to Neuroon, over connections that are kept."""
 
-import os
+import asyncio
+import errno
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections import deque
 from functools import lru_cache
-from pathlib import Path
 from typing import cast
 
-import certifi
 import httpx
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
+
+from consumer.adapters.exchange import Connection, WireError
+from consumer.adapters.trust import client_context
 
 # Tomcat, which Spring services stand on, closes a connection after 20 s without a request: ours are given up earlier.
 KEEPALIVE_SECONDS = 15.0
 
-
-class NoTrustError(Exception):
-    """There are no certificates where SSL_CERT_FILE or SSL_CERT_DIR point, so that nobody could be trusted."""
+Origin = tuple[str, str, int]
 
 
-class WireError(httpx.TransportError):
-    """A request that got no answer; the text is one of a few stable words, without addresses or anything sent."""
+class Wire(httpx.AsyncBaseTransport):
+    """Sends requests over HTTP/1.1, each on a connection that is free, else on a new one: none ever waits for another.
 
-
-def default_wire(concurrency: int, connect_timeout: float) -> httpx.AsyncBaseTransport:
-    """Connections over reqwest, Rust's HTTP client: `concurrency` of them stay open to each host between requests.
-
-    `connect_timeout` in seconds, TLS included. Redirects are not followed, and neither proxies nor cookies are known.
-    Of the transports that were measured it takes the least time of an event loop (docs/adr/0004). Raises NoTrustError.
-    """
-    builder = (
-        ClientBuilder()
-        .follow_redirects(False)
-        .no_proxy()
-        .http1_only()
-        .referer(False)
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .min_tls_version("TLSv1.2")
-        .connect_timeout(timedelta(seconds=connect_timeout))
-        .pool_idle_timeout(timedelta(seconds=KEEPALIVE_SECONDS))
-        .pool_max_idle_per_host(concurrency)
-    )
-    if not named_trust_store() and not system_trusts():
-        builder = builder.add_root_certificate_pem(Path(certifi.where()).read_bytes())
-    try:
-        return Reqwest(builder.build())
-    except BuilderError as error:
-        raise NoTrustError(f"{named_trust_store()}: expected certificates of authorities, found none") from error
-
-
-class Reqwest(httpx.AsyncBaseTransport):
-    """httpx's way to speak to a pyreqwest client, which is closed with it.
-
-    The one that pyreqwest brings waits for 64 KiB of a body before it tells the status, and adds httpx's four
-    time-outs up to one. Here the read time-out is that of the whole request. A request that is cancelled runs on, out
-    of reach, for as long as that: pyreqwest cannot end it, but no other request ever waits for it.
+    It follows no redirects and knows neither proxies nor cookies. Of the time-outs in a request's extensions it heeds
+    the one to connect, TLS included; whoever is tired of waiting for the answer cancels, which ends the connection.
+    Why it is not one of the usual ones: docs/adr/0004. Raises NoTrustError.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self) -> None:
+        self._trust = client_context()
+        self._idle: dict[Origin, deque[Connection]] = {}
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send; raises WireError when no answer comes."""
-        builder = self._client.request(request.method, str(request.url)).headers(_texts(tuple(request.headers.raw)))
-        builder = builder.body_bytes(b"".join(cast("httpx.SyncByteStream", request.stream))).streamed_read_buffer_limit(
-            0
-        )
-        if (seconds := request.extensions.get("timeout", {}).get("read")) is not None:
-            builder = builder.timeout(timedelta(seconds=seconds))
-        sending = builder.build_streamed()
+        url, body = request.url, b"".join(cast("httpx.SyncByteStream", request.stream))
+        origin = url.scheme, url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)
+        head = _head(request.method, url.raw_path, url.netloc, tuple(request.headers.raw))
+        seconds = request.extensions.get("timeout", {}).get("connect")
+        connection = self._take(origin) or await self._connect(origin, seconds)
+        exchange = connection.ask(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         try:
-            response = await sending.__aenter__()
-        except PyreqwestError as error:
-            raise WireError(words(error)) from error
-        return httpx.Response(response.status, headers=list(response.headers.items()), stream=_Body(sending, response))
+            return await exchange.response()
+        except BaseException:
+            connection.abort()
+            raise
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        self._closed = True
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # closing is done in the loop's next round
 
+    def _take(self, origin: Origin) -> Connection | None:
+        """The connection that was used last, so that the others grow old; None when there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_open and not self._is_old(connection):
+                return connection
+            connection.close()
+        return None
 
-class _Body(httpx.AsyncByteStream):
-    """The body of one answer, in the chunks in which it arrives."""
+    def _free(self, origin: Origin, connection: Connection) -> None:
+        if self._closed:
+            connection.close()
+            return
+        idle = self._idle.setdefault(origin, deque())
+        connection.idle_since = asyncio.get_running_loop().time()
+        idle.append(connection)
+        if self._is_old(idle[0]):
+            idle.popleft().close()
 
-    def __init__(self, sending: StreamRequest, response: Response) -> None:
-        self._sending, self._reader = sending, response.body_reader
+    def _is_old(self, connection: Connection) -> bool:
+        return asyncio.get_running_loop().time() - connection.idle_since > KEEPALIVE_SECONDS
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
+    async def _connect(self, origin: Origin, seconds: float | None) -> Connection:
+        scheme, host, port = origin
         try:
-            chunk = await self._reader.read_chunk()
-        except PyreqwestError as error:
+            async with asyncio.timeout(seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(lambda connection: self._free(origin, connection)),
+                    host,
+                    port,
+                    ssl=self._trust if scheme == "https" else None,
+                )
+        except TimeoutError as error:
+            raise WireError("connect timeout") from error
+        except OSError as error:
             raise WireError(words(error)) from error
-        if chunk is None:
-            raise StopAsyncIteration
-        return bytes(chunk)
-
-    async def aclose(self) -> None:
-        await self._sending.__aexit__(None, None, None)
+        return connection
 
 
 @lru_cache(4096)
-def _texts(raw: tuple[tuple[bytes, bytes], ...]) -> list[tuple[str, str]]:
-    """Headers as pyreqwest takes them. All requests for a shop have the same ones."""
-    return [(name.decode("ascii"), value.decode("ascii")) for name, value in raw]
+def _head(method: str, path: bytes, host: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Request line and headers but for the last one. All requests for a shop have the same ones."""
+    lines = [method.encode() + b" " + path + b" HTTP/1.1", b"Host: " + host]
+    return b"".join(line + b"\r\n" for line in (*lines, *(name + b": " + value for name, value in headers)))
 
 
-def named_trust_store() -> str:
-    """The variable that names certificate authorities instead of the system's, and what it says; "" without one."""
-    return next(
-        (f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), ""
-    )
+def words(error: OSError) -> str:
+    """Why there is no connection, in stable words: metrics show them, and dead letters are grouped by them.
 
-
-def system_trusts() -> bool:
-    """Whether this system knows certificate authorities. Without ca-certificates it does not; certifi's serve there."""
-    paths = ssl.get_default_verify_paths()  # None for each that is not there
-    return bool(paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())))
-
-
-# Stable words: metrics show them, and dead letters of one cause are grouped by them. The first text that is found in
-# the causes of a failure counts, so the telling ones stand first. Never the causes themselves: they name addresses.
-_WORDS = (
-    ("(Connect)\ntcp connect error\ndeadline has elapsed", "connect timeout"),
-    ("(Connect)\noperation timed out", "connect timeout"),
-    ("timed out", "timeout"),
-    ("peer certificate", "tls: certificate verify failed"),
-    ("dns error", "name not resolved"),
-    ("Connection refused", "connection refused"),
-    ("connection closed before message completed", "connection dropped"),
-    ("peer closed connection", "connection dropped"),
-    ("tls handshake eof", "connection dropped"),
-    ("os error", "connection dropped"),
-    ("received corrupt message", "tls: protocol error"),
-    ("received fatal alert", "tls: protocol error"),
-    ("peer is incompatible", "tls: protocol error"),
-    ("peer misbehaved", "tls: protocol error"),
-    ("parsed", "protocol error"),
-    ("message head is too large", "protocol error"),
-    ("(Connect)", "connect failed"),
-)
-
-
-def words(error: PyreqwestError) -> str:
-    """A failure of reqwest in a few stable words."""
-    details = error.details if isinstance(error, DetailedPyreqwestError) else None
-    causes = "\n".join(cause["message"] for cause in (details and details["causes"]) or ())
-    for found, said in _WORDS:
-        if found in causes:
-            return said
-    return f"wire failed: {type(error).__name__}"
+    Never the error's own: it names addresses.
+    """
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "tls: certificate verify failed"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
+            return "connection dropped"
+        case ssl.SSLError():
+            return "tls: protocol error"
+        case socket.gaierror():
+            return "name not resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+    # A host of several addresses, none of which could be connected to: the loop tells of all in one text.
+    return "connection refused" if f"[Errno {errno.ECONNREFUSED}]" in str(error) else "connect failed"
 
 
 def why(error: BaseException) -> str:

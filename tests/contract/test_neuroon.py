@@ -27,7 +27,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def neuroon() -> AsyncIterator[Neuroon]:
-    async with Neuroon(timeout=5.0, concurrency=4) as api:
+    async with Neuroon(timeout=5.0) as api:
         yield api
 
 
@@ -50,7 +50,7 @@ async def test_conflict(known_conflicts: bool, kind: type[Reply]) -> None:
     """Against a Neuroon that answers a repeat with 409, the setting decides what that means."""
     async with (
         Sandbox(conflict_status=409) as sandbox,
-        Neuroon(timeout=5.0, concurrency=1, known_conflicts=known_conflicts) as api,
+        Neuroon(timeout=5.0, known_conflicts=known_conflicts) as api,
     ):
         assert await api.post(conversion(), shop_at(sandbox.url)) == Accepted(200)
         assert type(await api.post(conversion(), shop_at(sandbox.url))) is kind
@@ -146,7 +146,7 @@ async def test_refused(sandbox: Sandbox, neuroon: Neuroon, changes: dict[str, An
 
 async def test_request_as_sent() -> None:
     """The request is the documented one: path, key, JSON both ways, our name; an Origin only when there is one."""
-    async with RawServer(OK) as server, Neuroon(timeout=5.0, concurrency=1) as api:
+    async with RawServer(OK) as server, Neuroon(timeout=5.0) as api:
         await api.post(conversion(), shop_at(server.url))
         await api.post(conversion(), shop_at(server.url, origin="https://a.example"))
     first, second = (head.splitlines() for head in server.requests)
@@ -174,7 +174,7 @@ async def test_request_as_sent() -> None:
 )
 async def test_path(base: str, shop_id: str, path: str) -> None:
     """A shop id is one segment of the path whatever is in it, below whatever path the base URL has."""
-    async with RawServer(OK) as server, Neuroon(timeout=5.0, concurrency=1) as api:
+    async with RawServer(OK) as server, Neuroon(timeout=5.0) as api:
         assert await api.post(conversion(), shop_at(server.url + base, shop_id)) == Accepted(200)
     assert server.requests[0].startswith(f"POST {path} HTTP/1.1\r\n")
 
@@ -248,7 +248,7 @@ async def test_other_wires() -> None:
         return httpx.Response(400, json={"message": "no"})
 
     wire = Wire(answer)
-    async with Neuroon(timeout=5.0, concurrency=1, wire=wire) as api:
+    async with Neuroon(timeout=5.0, wire=wire) as api:
         assert await api.post(conversion(), shop_at("https://api.example")) == Refused(400, "no")
     assert json.loads(seen[0].content) == payload()
     assert seen[0].headers["X-Shop-API-Key"] == DEFAULT_SHOP.api_key
@@ -259,6 +259,6 @@ async def test_clock() -> None:
     """A Retry-After that is a date is read by the clock that was given."""
     headers = {"Retry-After": "Sun, 01 Mar 2026 12:00:30 GMT"}
     wire = httpx.MockTransport(lambda _: httpx.Response(503, headers=headers))
-    async with Neuroon(timeout=5.0, concurrency=1, wire=wire, clock=lambda: 1_772_366_400.0) as api:
+    async with Neuroon(timeout=5.0, wire=wire, clock=lambda: 1_772_366_400.0) as api:
         reply = await api.post(conversion(), shop_at("https://api.example"))
     assert reply == Unavailable("answered 503", 503, 30.0)

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from consumer.adapters import neuroon as module
+from consumer.adapters.exchange import WireError
 from consumer.adapters.neuroon import BODY_LIMIT, Neuroon
-from consumer.adapters.wire import WireError, why
+from consumer.adapters.wire import why
 from consumer.core.outcome import Accepted, Misconfigured, Refused, Reply, Unavailable
 from consumer.sandbox import Sandbox
 from tests.support.eventually import eventually
@@ -21,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def post(url: str, timeout: float = 5.0) -> Reply:
-    async with Neuroon(timeout=timeout, concurrency=1) as api:
+    async with Neuroon(timeout=timeout) as api:
         return await api.post(conversion(), shop_at(url))
 
 
@@ -127,7 +128,7 @@ async def test_endless_body_is_not_read() -> None:
 
     stream = Endless()
     wire = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
-    async with Neuroon(timeout=5.0, concurrency=1, wire=wire) as api:
+    async with Neuroon(timeout=5.0, wire=wire) as api:
         assert await api.post(conversion(), shop_at("https://api.example")) == Accepted(200)
     assert BODY_LIMIT < taken <= BODY_LIMIT + 1000
     assert stream.closed
@@ -155,7 +156,7 @@ async def test_proxy_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_cookies() -> None:
     """A cookie that is set for one shop does not come along with another's request."""
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=a\r\nContent-Length: 0\r\n\r\n"
-    async with RawServer(answer) as server, Neuroon(timeout=5.0, concurrency=1) as api:
+    async with RawServer(answer) as server, Neuroon(timeout=5.0) as api:
         for shop_id in ("shop_a", "shop_b"):
             assert await api.post(conversion(), shop_at(server.url, shop_id)) == Accepted(200)
     assert "cookie" not in "".join(server.requests).lower()
@@ -164,7 +165,7 @@ async def test_cookies() -> None:
 async def test_connection_is_kept() -> None:
     """Answers that were read to their end leave the connection for the next order, refused ones as well."""
     answer = b'HTTP/1.1 400 Bad Request\r\nContent-Length: 17\r\n\r\n{"message": "no"}'
-    async with RawServer(answer) as server, Neuroon(timeout=5.0, concurrency=1) as api:
+    async with RawServer(answer) as server, Neuroon(timeout=5.0) as api:
         for _ in range(5):
             assert await api.post(conversion(), shop_at(server.url)) == Refused(400, "no")
         assert (len(server.requests), server.connections) == (5, 1)
@@ -172,7 +173,7 @@ async def test_connection_is_kept() -> None:
 
 async def test_server_hangs_up_between_orders() -> None:
     """A kept connection that the server has closed meanwhile costs no order: a new one is made."""
-    async with RawServer(OK, hang_up=True) as server, Neuroon(timeout=5.0, concurrency=1) as api:
+    async with RawServer(OK, hang_up=True) as server, Neuroon(timeout=5.0) as api:
         for index in range(5):
             assert await api.post(conversion(), shop_at(server.url)) == Accepted(200)
             await eventually(lambda wanted=index + 1: server.connections == wanted)  # type: ignore[misc]
@@ -180,7 +181,7 @@ async def test_server_hangs_up_between_orders() -> None:
 
 async def test_server_comes_back() -> None:
     """The same client goes on once a server that was away listens again."""
-    async with Neuroon(timeout=5.0, concurrency=1) as api:
+    async with Neuroon(timeout=5.0) as api:
         sandbox = Sandbox()
         await sandbox.start()
         shop, port = shop_at(sandbox.url), int(sandbox.url.rpartition(":")[2])
@@ -194,7 +195,7 @@ async def test_server_comes_back() -> None:
 
 async def test_cancelled() -> None:
     """A cancelled post raises CancelledError, and leaves a client that works."""
-    async with RawServer(None) as silent, RawServer(OK) as server, Neuroon(timeout=30.0, concurrency=1) as api:
+    async with RawServer(None) as silent, RawServer(OK) as server, Neuroon(timeout=30.0) as api:
         task = asyncio.create_task(api.post(conversion(), shop_at(silent.url)))
         await eventually(lambda: silent.requests)
         task.cancel()
@@ -219,6 +220,6 @@ async def test_failure_of_the_wire(error: Exception, said: str) -> None:
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
-    async with Neuroon(timeout=5.0, concurrency=1, wire=httpx.MockTransport(fail)) as api:
+    async with Neuroon(timeout=5.0, wire=httpx.MockTransport(fail)) as api:
         assert await api.post(conversion(), shop_at("https://api.example")) == Unavailable(said)
     assert why(error) == said

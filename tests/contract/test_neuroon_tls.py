@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from consumer.adapters.neuroon import Neuroon
-from consumer.adapters.wire import NoTrustError
+from consumer.adapters.trust import NoTrustError
 from consumer.core.outcome import Accepted, Reply, Unavailable
 from consumer.sandbox import Sandbox
 from tests.support.neuroon import conversion, shop_at
@@ -40,7 +40,7 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 async def post(url: str) -> Reply:
-    async with Neuroon(timeout=5.0, concurrency=1) as api:
+    async with Neuroon(timeout=5.0) as api:
         return await api.post(conversion(), shop_at(url))
 
 

@@ -15,7 +15,7 @@ from opentelemetry.semconv.attributes import url_attributes as stable_url_attrib
 from structlog.testing import capture_logs
 
 from consumer.adapters.collector import Collector, Watched
-from consumer.adapters.wire import default_wire
+from consumer.adapters.wire import Wire
 from consumer.core.delivery import Delivery
 from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
 from consumer.core.reply import NOT_SENT
@@ -284,5 +284,5 @@ def test_off_means_not_even_imported(names: Names) -> None:
     """Without OTEL_* nothing of OpenTelemetry is loaded, and the orders' way is the same objects as ever."""
     environ = environment("amqp://127.0.0.1:9/", names)
     done = subprocess.run([sys.executable, "-c", OFF], env=environ, capture_output=True, text=True, check=True)
-    wire = type(default_wire(1, 1.0)).__name__
+    wire = Wire.__name__
     assert done.stdout.splitlines() == [f"{Pipeline.__name__} MeasuredNeuroon {wire}", "[]"]

@@ -99,6 +99,7 @@ class BatchedLedger:
             return known
         answer = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
+        self._reads.gathered(len(self._asked))
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         found: Known | None = await answer
@@ -171,6 +172,7 @@ class BatchedLedger:
         waiting = asyncio.get_running_loop().create_future() if self.health.ok else None
         self._pending.append((line, size, waiting))
         self._pending_bytes += size
+        self._writes.gathered(len(self._pending))
         self._start_writing()
         if waiting is not None:
             await waiting
