@@ -76,11 +76,16 @@ def test_every_object_is_what_its_kind_allows(overlay: str) -> None:
             [{"name": "ours", "rules": [{"alert": "A", "expr": "1", "for": "5 min"}]}],
         ),
         ("ServiceMonitor", ("spec", "endpoints"), [{"port": 8080}]),
+        ("PodDisruptionBudget", ("spec", "maxUnavailable"), [1]),
+        ("CronJob", ("spec", "concurrency"), "Forbid"),
+        ("Queue", ("spec", "deletePolicy"), "retain"),
+        ("Binding", ("spec", "destinationType"), "topic"),
+        ("Policy", ("spec", "applyTo"), "quorum"),
     ],
 )
 def test_a_wrong_object_is_noticed(kind: str, path: tuple[str, ...], value: Any) -> None:
     """A misspelt or mistyped field in any of them is found."""
-    spoilt = copy.deepcopy(next(each for each in render("many-replicas-postgres") if each["kind"] == kind))
+    spoilt = copy.deepcopy(next(each for each in render("own-topology") if each["kind"] == kind))
     place = spoilt
     for step in path[:-1]:
         place = place[step]

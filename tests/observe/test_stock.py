@@ -10,7 +10,7 @@ from consumer import stock as module
 from consumer.adapters.link import connect
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import declare
-from consumer.app import letter_reader, wanted_topology
+from consumer.app import App, letter_reader, load_shops, wanted_topology
 from consumer.core.delivery import Journey, Properties
 from consumer.core.outcome import Delivered
 from consumer.core.settlement import Subject
@@ -127,3 +127,15 @@ def test_thousands_of_shops_make_few_series() -> None:
     assert labels == {"shop_0", "shop_1", OTHER}
     assert _value(telemetry.registry, "orders_total", shop=OTHER, outcome="delivered", reason="") == 998
     assert _value(telemetry.registry, "shop_held", shop=OTHER) == 1
+
+
+def test_the_settings_cap_the_labels_and_switch_the_money_off(names: Names) -> None:
+    """CONSUMER_METRICS_SHOPS and CONSUMER_METRICS_VALUE reach the program that runs."""
+    environ = environment("amqp://127.0.0.1:9/", names, CONSUMER_METRICS_SHOPS="1", CONSUMER_METRICS_VALUE="off")
+    settings = read_settings(environ)
+    app = App(settings, load_shops(settings, environ))
+    for shop in ("shop_a", "shop_b"):
+        app.telemetry.requested(shop, 200, 0.1)
+    assert _value(app.telemetry.registry, "api_requests_total", shop="shop_a", status="200") == 1
+    assert _value(app.telemetry.registry, "api_requests_total", shop=OTHER, status="200") == 1
+    assert app.stock._read is None
