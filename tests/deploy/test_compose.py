@@ -1,14 +1,17 @@
 """compose.yaml: a file that Compose understands, settings that the program takes, and the story that it promises."""
 
+import asyncio
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
 from consumer.devbroker import PrivateBroker
+from consumer.devbroker.ports import free_ports
 from consumer.events import split_events
 from consumer.sandbox import Sandbox, SandboxShop
 from consumer.settings import read_settings
@@ -17,7 +20,7 @@ from tests.support.broker import desk
 from tests.support.debian import program
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
-from tests.support.program import environment
+from tests.support.program import Consumer, environment
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "deploy/compose"
@@ -62,6 +65,42 @@ def test_the_broker_finds_its_queues_again_in_a_new_container() -> None:
     broker = _rendered()["services"]["rabbitmq"]
     assert broker["hostname"] == "rabbitmq"
     assert broker["volumes"]
+
+
+async def test_orders_are_published_when_their_queues_are_bound(broker: PrivateBroker, names: Names) -> None:
+    """They wait for the consumer to be healthy, which it is when it consumes, and not when it has only started."""
+    services = _rendered()["services"]
+    assert services["orders"]["depends_on"]["consumer"]["condition"] == "service_healthy"
+    _, *command = services["consumer"]["healthcheck"]["test"]
+    (port,) = free_ports(1)
+    async with Sandbox() as sandbox:
+        environ = environment(broker.url, names, sandbox, CONSUMER_HTTP_ADDR=f"127.0.0.1:{port}")
+
+        async def healthy() -> bool:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command[1:], env=environ, stderr=subprocess.DEVNULL
+            )
+            return await process.wait() == 0
+
+        assert command[0] == "python"
+        assert not await healthy()
+        async with Started(environ | {"AMQP_URL": "amqp://127.0.0.1:9/"}) as consumer:
+            await consumer.served()
+            assert not await healthy()
+        async with Consumer(environ):
+            assert await healthy()
+
+
+class Started(Consumer):
+    """A consumer that may never consume."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def served(self) -> None:
+        """Wait until it answers probes."""
+        await eventually(lambda: self.events("probes and metrics"), timeout=40, what="it answers probes")
 
 
 def test_the_stop_leaves_time_to_drain() -> None:
