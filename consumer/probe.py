@@ -1,7 +1,7 @@
 """`python -m consumer.probe`: whether the program in this container lives, asked as Kubernetes would ask.
 
 For the image's health check; `python -m consumer.probe /readyz` is for those who wait until it consumes. Standard
-library only, since it starts every 30 s: about 0.1 s of one core, where the whole command line would take ten times that.
+library only, since it starts every 30 s: about 0.1 s of one core, a tenth of what the whole command line would take.
 """
 
 import os
