@@ -14,7 +14,7 @@ from consumer.adapters.link import LINK_ERRORS, connect
 from consumer.adapters.topology import Queue, Topology
 from consumer.devbroker import PrivateBroker
 from consumer.devbroker.ports import free_ports
-from consumer.doctor import Level, check_ledger, check_management
+from consumer.doctor import Level, check_broker, check_ledger, check_management
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
 from tests.support.broker import desk
@@ -76,12 +76,16 @@ async def test_orders_come_over_amqps_with_a_client_certificate(
 async def test_amqps_refuses_what_is_not_certified(
     tls_port: tuple[PrivateBroker, int], papers: Papers, wrong: str
 ) -> None:
-    """A broker of another authority or name, and for the broker a client without a certificate."""
+    """A broker of another authority or name, and for the broker a client without a certificate; check says how to
+    name them."""
     ca = papers.other_ca if wrong == "authority" else papers.ca
     host = "localhost" if wrong == "name" else "127.0.0.1"
     url = _amqps(tls_port[1], papers, ca, host, client=wrong != "no client certificate")
     with pytest.raises(LINK_ERRORS):
         await connect(url, "test")
+    (finding,) = await check_broker(url, Topology("e", "topic", "#", (Queue("q"),)), create=True)
+    assert finding.level is Level.UNKNOWN
+    assert "cafile" in finding.cure
 
 
 @pytest.mark.parametrize("trusted", [True, False])
