@@ -152,14 +152,43 @@ def _python_for_anybody() -> str:
     raise RuntimeError("no Python 3.11 with venv that an unprivileged user may start: apt-get install python3-venv")
 
 
+# As an engine would: everything read-only but one volume, the image's own user, no capabilities.
+CONTAINED = """
+for each in / /tmp /var/tmp /home /work; do ! mountpoint -q $each || mount -o remount,ro,bind $each || exit 97; done
+mount -t tmpfs -o uid=65532,gid=65532,mode=0750 tmpfs "$VOLUME" && cd "$VOLUME" || exit 98
+exec setpriv --reuid=65532 --regid=65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
+"""
+
+
+def _may_contain() -> bool:
+    """Whether this process may give another one its own view of the file system: root with CAP_SYS_ADMIN."""
+    tried = ["unshare", "--mount", "mount", "-o", "remount,ro,bind", "/"]
+    return os.geteuid() == 0 and subprocess.run(tried, check=False, capture_output=True).returncode == 0
+
+
 async def _start_as_nobody(folder: Path, environ: dict[str, str], *command: str) -> asyncio.subprocess.Process:
-    """A process of somebody who owns nothing; of ourselves, unless we are root."""
+    """A process of somebody who owns nothing, with a read-only root; or, as far as we may, in a read-only folder."""
+    if _may_contain():
+        environ = environ | {"VOLUME": str(folder)}
+        command = ("unshare", "--mount", "sh", "-c", CONTAINED, "sh", *command)
+        return await asyncio.create_subprocess_exec(*command, env=environ, stderr=subprocess.DEVNULL)
     if os.geteuid() != 0:
         return await asyncio.create_subprocess_exec(*command, cwd=folder, env=environ, stderr=subprocess.DEVNULL)
     group = pwd.getpwnam("nobody").pw_gid
     return await asyncio.create_subprocess_exec(
         *command, cwd=folder, env=environ, stderr=subprocess.DEVNULL, user="nobody", group=group, extra_groups=[]
     )
+
+
+def _assert_contained(pid: int, volume: Path) -> None:
+    """The root of this process is read-only, it is the image's user without a capability, its ledger in the volume."""
+    here = Path(f"/proc/{pid}")
+    roots = [line.split() for line in (here / "mounts").read_text().splitlines()]
+    assert any(place == "/" and "ro" in options.split(",") for _, place, _, options, *_ in roots)
+    status = dict(line.split(":\t", 1) for line in (here / "status").read_text().splitlines() if ":\t" in line)
+    assert status["Uid"].split() == ["65532"] * 4
+    assert int(status["CapEff"], 16) == 0
+    assert Path(f"{here}/root{volume}/ledger.db").stat().st_uid == 65532
 
 
 @pytest.mark.xdist_group("image")
@@ -194,18 +223,26 @@ def test_nothing_in_the_environment_tells_where_it_was_built(installed: Path) ->
 async def test_it_runs_as_nobody_in_a_read_only_folder_and_ends_on_sigterm(
     installed: Path, broker: PrivateBroker, names: Names
 ) -> None:
-    """An order goes through, the health check is good for as long as it runs, and SIGTERM ends it with status 0."""
+    """An order goes through, the health check is good for as long as it runs, and SIGTERM ends it with status 0.
+
+    As root, in a mount namespace: all file systems read-only but the volume with the ledger, no capabilities.
+    """
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
         environ = environment(broker.url, names, sandbox, CONSUMER_HTTP_ADDR=address, PYTHONSAFEPATH="1")
         environ |= {"PATH": f"{installed}/neuroon/bin:{environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
+        contained = _may_contain()
+        if contained:
+            environ["LEDGER_URL"] = "sqlite:///ledger.db"
         process = await _start_as_nobody(installed / "work", environ, "neuroon-consumer", "run")
         try:
             await eventually(lambda: _ready(address), timeout=40)
             await at_broker.publish(order("ORD-1"))
             await eventually(lambda: [each.order_id for each in sandbox.orders] == ["ORD-1"])
             assert await _health(installed, environ) == 0
+            if contained:
+                await asyncio.to_thread(_assert_contained, process.pid, installed / "work")
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(20):
                 assert await process.wait() == 0
