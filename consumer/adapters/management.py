@@ -8,7 +8,10 @@ from urllib.parse import quote
 
 import httpx
 
+from consumer.adapters.trust import NoTrustError, client_context
+
 SECONDS = 10.0
+UNTRUSTED = "its certificate is of no authority that is trusted, or of another name"
 
 
 class ManagementError(Exception):
@@ -19,12 +22,19 @@ class NotAllowedError(ManagementError):
     """It does not tell this user."""
 
 
+def _trusted() -> ssl.SSLContext:
+    try:
+        return client_context()
+    except NoTrustError as error:
+        raise ManagementError(str(error)) from error
+
+
 class Management:
     """One virtual host's view. An async context manager. `url` holds user and password."""
 
     def __init__(self, url: str, vhost: str) -> None:
-        # Of the environment only SSL_CERT_FILE and SSL_CERT_DIR count, which OpenSSL looks at by itself.
-        trusted = ssl.create_default_context() if url.startswith("https") else False
+        """Raises ManagementError when there is nobody to trust."""
+        trusted = _trusted() if url.startswith("https") else False
         base = url.rstrip("/") + "/api/"
         self._client = httpx.AsyncClient(base_url=base, timeout=SECONDS, trust_env=False, verify=trusted)
         self._vhost = quote(vhost, safe="")
@@ -58,7 +68,8 @@ class Management:
         try:
             answer = await self._client.get(path)
         except httpx.HTTPError as error:
-            raise ManagementError(f"no answer: {type(error).__name__}") from error
+            why = UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in str(error) else f"no answer: {type(error).__name__}"
+            raise ManagementError(why) from error
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

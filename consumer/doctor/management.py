@@ -9,6 +9,10 @@ from consumer.adapters.topology import Queue, Topology
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 from consumer.doctor.version import version_numbers
 
+CURE = "see RABBITMQ_MANAGEMENT_URL; its user needs the tag monitoring and the right to read this virtual host"
+CERTIFICATE_CURE = (
+    "name the host in RABBITMQ_MANAGEMENT_URL as its certificate does, and its authority in SSL_CERT_FILE"
+)
 # The API's Date header has whole seconds.
 MOST_SKEW = 5.0
 # The broker renews the numbers of a queue every 5 s.
@@ -29,26 +33,26 @@ FLAGS_REQUIRED_SINCE = (3, 12)
 
 async def check_management(url: str, vhost: str, wanted: Topology, longest_delivery: float) -> list[Finding]:
     """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged."""
-    async with Management(url, vhost) as api:
-        try:
-            answering = (await api.overview())["rabbitmq_version"]
-            findings = [good("management API", f"answers, on a node of RabbitMQ {answering}"), *_clock(api.skew)]
-            findings += await _features(api, answering)
-            findings += [each for node in await api.nodes() for each in _node(node)]
-            handing_on: list[tuple[Queue, int]] = []
-            for queue in wanted.queues:
-                if (found := await api.queue(queue.name)) is not None:
-                    findings += _queue(queue, found, longest_delivery)
-                    findings += _bindings(queue, wanted, await api.bindings(queue.name))
-                    handing_on.append((queue, _handed_on(found)))
-            findings += await _check_handing_on(api, [each for each in handing_on if each[1]])
-        except (ManagementError, KeyError, TypeError, ValueError) as error:
-            cure = (
-                "see RABBITMQ_MANAGEMENT_URL; its user needs the tag monitoring and the right to read this virtual host"
-            )
-            why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
-            return [unknown("management API", why, cure)]
-    return findings
+    try:
+        async with Management(url, vhost) as api:
+            return await _ask(api, wanted, longest_delivery)
+    except (ManagementError, KeyError, TypeError, ValueError) as error:
+        why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
+        return [unknown("management API", why, CERTIFICATE_CURE if "certificate" in why else CURE)]
+
+
+async def _ask(api: Management, wanted: Topology, longest_delivery: float) -> list[Finding]:
+    answering = (await api.overview())["rabbitmq_version"]
+    findings = [good("management API", f"answers, on a node of RabbitMQ {answering}"), *_clock(api.skew)]
+    findings += await _features(api, answering)
+    findings += [each for node in await api.nodes() for each in _node(node)]
+    handing_on: list[tuple[Queue, int]] = []
+    for queue in wanted.queues:
+        if (found := await api.queue(queue.name)) is not None:
+            findings += _queue(queue, found, longest_delivery)
+            findings += _bindings(queue, wanted, await api.bindings(queue.name))
+            handing_on.append((queue, _handed_on(found)))
+    return findings + await _check_handing_on(api, [each for each in handing_on if each[1]])
 
 
 def _clock(skew: float) -> Iterator[Finding]:

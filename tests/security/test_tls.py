@@ -99,6 +99,7 @@ async def test_the_management_api_over_https(broker: PrivateBroker, papers: Pape
             wanted = Topology("e", "topic", "#", (Queue("q"),))
             found = await check_management(f"https://guest:guest@127.0.0.1:{port}", "/", wanted, 40.0)
     assert [each.level for each in found] == [Level.OK if trusted else Level.UNKNOWN]
+    assert trusted or "SSL_CERT_FILE" in found[0].cure
 
 
 @pytest.fixture(scope="module")
