@@ -211,6 +211,13 @@ def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: P
 
 
 @pytest.mark.xdist_group("image")
+def test_the_environment_stays_small(installed: Path) -> None:
+    """95 MB above the base image, and not much more by something that nobody noticed."""
+    files = [each for each in (installed / "neuroon").rglob("*") if each.is_file() and not each.is_symlink()]
+    assert sum(each.stat().st_size for each in files) < 110_000_000
+
+
+@pytest.mark.xdist_group("image")
 def test_nothing_in_the_environment_tells_where_it_was_built(installed: Path) -> None:
     """Temporary folders have another name at every build, and two builds of the same sources are to be equal."""
     files = [each for each in (installed / "neuroon").rglob("*") if each.is_file()]
