@@ -154,7 +154,7 @@ def _python_for_anybody() -> str:
 
 # As an engine would: everything read-only but one volume, the image's own user, no capabilities.
 CONTAINED = """
-for each in / /tmp /var/tmp /home /work; do ! mountpoint -q $each || mount -o remount,ro,bind $each || exit 97; done
+for each in / /tmp /var/tmp /home; do ! mountpoint -q $each || mount -o remount,ro,bind $each || exit 97; done
 mount -t tmpfs -o uid=65532,gid=65532,mode=0750 tmpfs "$VOLUME" && cd "$VOLUME" || exit 98
 exec setpriv --reuid=65532 --regid=65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 """

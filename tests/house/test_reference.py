@@ -19,12 +19,11 @@ def test_the_page_is_what_the_code_would_write(page: str) -> None:
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name)
 def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     """Every relative link is a file or folder that exists, every anchor a heading of the page it names."""
-    for target, _, anchor in re.findall(r"\]\((?!\w+://)([^)#\s]*)(#([^)\s]*))?\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\((?!\w+://)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
         path = (page.parent / target).resolve() if target else page
         assert path.exists(), f"{page.name}: {target}"
-        _ = anchor
-    for target, anchor in re.findall(r"\]\((?!\w+://)([^)#\s]*)#([^)\s]*)\)", page.read_text()):
-        path = (page.parent / target).resolve() if target else page
+        if not anchor:
+            continue
         headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
         anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert anchor in anchors, f"{page.name}: {target}#{anchor}"
