@@ -13,7 +13,6 @@ from consumer.logsink import LogSink
 from consumer.settings import SettingsError
 from consumer.telemetry import configure_logging
 
-
 # Objects between two looks of Python's cycle collector at the youngest: an order makes some hundreds, none of them in a
 # cycle, and 700, the default, costs a tenth of the rate in a drain. 10,000 cost 2 MB.
 _YOUNG_OBJECTS = 10_000
