@@ -21,8 +21,8 @@ from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 from consumer.doctor.version import check_version
 
 CURE = "see that AMQP_URL names a broker that runs, with user, password and virtual host"
-CERTIFICATE_CURE = (
-    "in AMQP_URL name the broker as its certificate does, its authority as cafile, and, if it asks for one, our "
+CERTIFICATES = (
+    "; that it names the broker as its certificate does, its authority as cafile, and, if it asks for one, our "
     "certificate as certfile and keyfile"
 )
 # A rung that is waited for takes at most this long; longer ones are not waited for.
@@ -36,8 +36,9 @@ async def check_broker(url: str, wanted: Topology, *, create: bool) -> list[Find
     try:
         connection = await connect(url, "neuroon-consumer check")
     except LINK_ERRORS as error:
-        why = describe(error)
-        return [unknown("broker", f"cannot be reached: {why}", CERTIFICATE_CURE if "certificate" in why else CURE)]
+        # With TLS all may be about certificates: a broker that misses ours often says nothing, and resets the link.
+        cure = CURE + CERTIFICATES if url.startswith("amqps") else CURE
+        return [unknown("broker", f"cannot be reached: {describe(error)}", cure)]
     async with connection:
         findings = [good("broker", "connected"), check_version(*server_version(connection))]
         try:
