@@ -14,6 +14,7 @@ from bench.harness.record import as_json, as_markdown
 from bench.harness.sink import Book
 from bench.harness.table import base, lines, notes
 from bench.harness.usage import Usage
+from bench.model import Cost, Load, Need, need
 from bench.workloads.drain import DRAIN, sample
 from consumer.core.body import decode
 from consumer.core.delivery import Delivery
@@ -112,3 +113,17 @@ def test_results_are_kept_whole() -> None:
     picture = ET.fromstring(chart([found]))  # noqa: S314 - our own
     bars = [float(each.get("width", "0")) for each in picture.iter() if each.tag.endswith("rect")]
     assert bars == [bars[0], pytest.approx(bars[0] / 3, abs=1)]
+
+
+@pytest.mark.parametrize(
+    ("load", "needed"),
+    [
+        (Load(peak=10, latency=0.1), Need(pods=1, in_flight=2, queues=1)),
+        (Load(peak=1_000, latency=0.1), Need(pods=3, in_flight=48, queues=1)),  # by what is in flight
+        (Load(peak=10_000, latency=0.001), Need(pods=3, in_flight=5, queues=1)),  # by CPU
+        (Load(peak=100_000, latency=0.0), Need(pods=25, in_flight=1, queues=3)),
+    ],
+)
+def test_the_model_takes_the_scarcest(load: Load, needed: Need) -> None:
+    """CPU, what may be in flight, and the queue's one core: as many pods as the scarcest of them asks for."""
+    assert need(load, Cost(consumer=170.0, broker=20.0), concurrency=64) == needed
