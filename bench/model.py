@@ -9,7 +9,7 @@ import argparse
 import math
 from dataclasses import dataclass
 
-# Of a core, at the peak: a queue that is emptied no faster than it fills never gets empty, and rates have their minutes.
+# Of a core, at the peak: a queue that is emptied no faster than it fills never gets empty.
 UTILISATION = 0.7
 
 

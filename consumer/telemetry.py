@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Protocol, TextIO, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from pydantic_core import PydanticSerializationError, to_json
 
 from consumer.core.backlog import Backlog
@@ -103,6 +103,7 @@ class Telemetry:
         """`max_shops` have labels of their own, the first to come; all further ones are told as OTHER."""
         self._max_shops = max_shops
         self._labelled: set[str] = set()
+        disable_created_metrics()  # a series more for each counter, that says when it began: nobody asks
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger("consumer")
         counter = partial(Counter, namespace=PREFIX, registry=self.registry)
@@ -117,7 +118,7 @@ class Telemetry:
         self._requests = counter("api_requests", "POSTs by answer", ("shop", "status"))
         self._request_seconds = timer("api_request_seconds", "Duration of a POST")
         self.in_flight = gauge("in_flight", "Orders being handled or settled")
-        self.api_paused = gauge("api_paused", "1 while an API is down")
+        self.api_paused = gauge("api_paused", "How many APIs are down")
         self._shop_held = gauge("shop_held", "1 while a shop's set-up is refused", ("shop",))
         self._held: frozenset[str] = frozenset()
         self._last_settled = gauge("last_settled_timestamp_seconds", "When an order was last settled")

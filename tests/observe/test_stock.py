@@ -125,6 +125,8 @@ def test_thousands_of_shops_make_few_series() -> None:
         if "shop" in sample.labels
     }
     assert labels == {"shop_0", "shop_1", OTHER}
+    names = [sample.name for metric in telemetry.registry.collect() for sample in metric.samples]
+    assert not [name for name in names if name.endswith("_created")]
     assert _value(telemetry.registry, "orders_total", shop=OTHER, outcome="delivered", reason="") == 998
     assert _value(telemetry.registry, "shop_held", shop=OTHER) == 1
 
