@@ -95,6 +95,7 @@ class Patient:
 
     ledger: Ledger
     _kept: list[Record] = field(default_factory=list)
+    _delivered: dict[Key, Known] = field(default_factory=dict)
 
     @property
     def condition(self) -> Condition:
@@ -106,12 +107,14 @@ class Patient:
         await self.ledger.open()
 
     async def delivered_before(self, shop: str, order: str) -> Known | None:
-        """See `Ledger`."""
-        return await self.ledger.delivered_before(shop, order)
+        """See `Ledger`. Of two rows with one order the second finds what is kept of the first."""
+        return self._delivered.get((shop, order)) or await self.ledger.delivered_before(shop, order)
 
     async def record(self, record: Record) -> None:
         """Keep it."""
         self._kept.append(record)
+        if isinstance(record.outcome, Delivered) and record.shop and record.order:
+            self._delivered[record.shop, record.order] = Known(record.digest)
 
     async def note(self, note: Note) -> None:
         """See `Ledger`."""
@@ -125,6 +128,7 @@ class Patient:
         """Record what was kept."""
         kept, self._kept = self._kept, []
         await asyncio.gather(*(self.ledger.record(record) for record in kept))
+        self._delivered.clear()
 
     async def close(self) -> None:
         """See `Ledger`."""

@@ -98,6 +98,16 @@ async def test_an_order_that_came_as_an_event_before_is_not_posted_again(
         assert [each.posts for each in sandbox.orders] == [1]
 
 
+async def test_an_order_that_is_in_two_rows_is_posted_once(shop: Shop, names: Names, tmp_path: Path) -> None:
+    """Its payload stands under a second key, in the same hundred rows or later: both are synced, one is posted."""
+    for number in range(120):
+        await shop.put(f"ROW-{number}", payload(f"ORD-{number % 60 if number < 100 else number % 100}"))
+    async with Sandbox(faults=["delay=20ms"]) as sandbox:
+        environ = environment("amqp://unused", names, sandbox, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+        assert await flush(environ, "--url", shop.url) == {"rows": 120, "synced": 120, "failed": 0}
+        assert {each.order_id: each.posts for each in sandbox.orders} == {f"ORD-{number}": 1 for number in range(60)}
+
+
 @pytest.mark.parametrize("shop", ["sqlite", "postgres"], indirect=True)
 async def test_a_shops_table_becomes_the_ledger_and_keeps_its_rows(shop: Shop, names: Names) -> None:
     """LEDGER_URL may name the database that has the recipe's table: it is taken over, and its rows are flushed."""
