@@ -14,7 +14,6 @@ from pamqp.commands import Basic
 
 from consumer.adapters.brake import Brake
 from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel, own_cancellation
-from consumer.adapters.pace import Pace
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.stream import DeliveryStream
 from consumer.adapters.topology import Topology, compare, declare, queue_state
@@ -35,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Acks:
-    """Acknowledgements, gathered at a pace and sent as few frames."""
+    """Acknowledgements: what is settled in one round of the event loop goes in one piece, as few frames."""
 
     def __init__(self, channel: AbstractChannel, brake: Brake | None = None) -> None:
         self._channel = channel
@@ -43,7 +42,6 @@ class Acks:
         self._outstanding: dict[int, None] = {}  # in the order of delivery
         self._settled: set[int] = set()
         self._flushing: asyncio.Task[None] | None = None
-        self._pace = Pace()
         self.newest = 0  # the tag of the last delivery; the broker counts them up
 
     def delivered(self, tag: int, size: int = 0) -> None:
@@ -60,9 +58,8 @@ class Acks:
     def ack(self, tag: int) -> None:
         """Acknowledge `tag` soon; nothing happens when the channel is gone, since the broker delivers it again."""
         self._settled.add(tag)
-        self._pace.gathered(len(self._settled))
         if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush_in_turn())
+            self._flushing = asyncio.create_task(self.flush())
 
     async def give_back(self, tag: int) -> None:
         """Return `tag` to its queue."""
@@ -74,10 +71,6 @@ class Acks:
         finally:
             self._outstanding.pop(tag, None)
             self._brake.release((tag,))
-
-    async def _flush_in_turn(self) -> None:
-        await self._pace.turn()
-        await self.flush()
 
     async def flush(self) -> None:
         """Send what has gathered."""
