@@ -103,7 +103,7 @@ class Telemetry:
         """`max_shops` have labels of their own, the first to come; all further ones are told as OTHER."""
         self._max_shops = max_shops
         self._labelled: set[str] = set()
-        disable_created_metrics()  # a series more for each counter, that says when it began: nobody asks
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter; nobody asks
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger("consumer")
         counter = partial(Counter, namespace=PREFIX, registry=self.registry)

@@ -173,13 +173,14 @@ class Admission:
 
     def _answered(self, api: Gate, reply: Reply, begun: float) -> None:
         now = self._clock()
-        self._become(api, breaker.succeeded(api.state, now))
+        if breaker.tells(api.state, begun):
+            self._become(api, breaker.succeeded(api.state, now))
+            api.news.set()
         slow = now - begun > self._limits.timeout * SLOW_SHARE
         if isinstance(reply, Throttled) or slow:
             api.limit = api.limit.shrunk(begun, now)
         else:
             api.limit = api.limit.grown()
-        api.news.set()
         api.admit()
 
     async def _failed(

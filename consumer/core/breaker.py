@@ -56,8 +56,16 @@ class Probing:
 Api = Closed | Open | Probing
 
 
+def tells(api: Api, begun: float) -> bool:
+    """Whether an answer to what was asked at `begun` says anything of now.
+
+    What was asked before an outage is still answered in it, after the first failures of what was asked later.
+    """
+    return not (isinstance(api, Closed) and api.failing and begun < api.since)
+
+
 def succeeded(api: Api, now: float) -> Api:
-    """After an answer that is not the server's failure."""
+    """After an answer that `tells`, and is not the server's failure."""
     match api:
         case Closed():
             if not api.failing:

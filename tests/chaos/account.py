@@ -20,7 +20,10 @@ Lines = Callable[[], Iterable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known when the dust has settled. `copies`: how many messages of an order there may have been."""
+    """All that is known when the dust has settled. `copies`: how many messages of an order there may have been.
+
+    `noted`: the orders of which the ledger says that they were unattributed.
+    """
 
     orders: Mapping[str, Order]
     copies: Mapping[str, int]
@@ -32,6 +35,7 @@ class Evidence:
     logs: Sequence[Lines]
     ledger_shared: bool
     seconds: float
+    noted: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Account:
     unexplained: list[str] = field(default_factory=list)
     repeats: Repeats = field(default_factory=Repeats)
     told: Counter[str] = field(default_factory=Counter)
+    untold: list[str] = field(default_factory=list)
 
     @property
     def closes(self) -> bool:
@@ -54,13 +59,16 @@ class Account:
 def reckon(plan: str, evidence: Evidence, problems: Iterable[str]) -> Account:
     """Account for every order."""
     account = Account(plan, evidence, list(problems))
-    unattributed = _read_logs(account)
+    unattributed = _read_logs(account) | evidence.noted
     letters = _letters(account)
     recorded = {each.order_id: each for each in evidence.recorded}
     for order in evidence.orders.values():
-        for problem in _look(order, recorded.get(order.id), letters.get(order.id, []), order.id in unattributed):
+        for problem in _look(order, recorded.get(order.id), letters.get(order.id, [])):
             account.problems.append(f"{order.id} of {order.shop}: {problem}")
             account.unexplained.append(order.id)
+        if order.fate is Fate.UNATTRIBUTED and order.id not in unattributed and not letters.get(order.id):
+            account.untold.append(order.id)
+    _too_many_untold(account)
     for queue, messages in evidence.left.items():
         account.problems.append(f"{len(messages)} messages left in {queue}")
     for name in recorded.keys() - evidence.orders.keys():
@@ -69,7 +77,7 @@ def reckon(plan: str, evidence: Evidence, problems: Iterable[str]) -> Account:
     return account
 
 
-def _look(order: Order, at_neuroon: Received | None, letters: list[Message], told: bool) -> Iterator[str]:
+def _look(order: Order, at_neuroon: Received | None, letters: list[Message]) -> Iterator[str]:
     if order.fate in DEAD:
         yield from _look_for_dead(order, at_neuroon, letters)
         return
@@ -78,8 +86,6 @@ def _look(order: Order, at_neuroon: Received | None, letters: list[Message], tol
     if order.fate is Fate.UNATTRIBUTED:
         if at_neuroon is not None:
             yield "recorded, though nothing of it came from a search"
-        elif not told and not letters:
-            yield "lost: nobody says what became of it"
     elif at_neuroon is None:
         if not letters:
             yield "lost: neither recorded nor dead"
@@ -87,6 +93,21 @@ def _look(order: Order, at_neuroon: Received | None, letters: list[Message], tol
         yield "recorded with other bytes"
     elif at_neuroon.shop_id != order.shop:
         yield f"recorded for {at_neuroon.shop_id}"
+
+
+def _too_many_untold(account: Account) -> None:
+    """An unattributed order leaves a line in the log and a row in the ledger, and nothing else.
+
+    Who is killed takes the last 20 ms of the log along; then the ledger tells, if there is one that outlives the
+    process and could be written at that time.
+    """
+    shared, struck = account.evidence.ledger_shared, account.evidence.struck
+    kills, blind = [each for each in struck if each.silences], [each for each in struck if each.blinds]
+    silent = [each for each in kills if not shared or any(other.covers(each.began) for other in blind)]
+    if len(account.untold) > (allowed := sum(each.excuses for each in silent)):
+        for name in account.untold:
+            account.problems.append(f"{name}: lost: nobody says what became of it, as of {allowed} that were under way")
+            account.unexplained.append(name)
 
 
 def _look_for_dead(order: Order, at_neuroon: Received | None, letters: list[Message]) -> Iterator[str]:

@@ -19,7 +19,7 @@ class Struck:
 
     `excuses` are the posts whose end it may have kept from being known; they were under way when it struck, or came
     before `felt` seconds after it was mended. `blinds`: the ledger could not be asked meanwhile. `copies`: messages may
-    have come twice.
+    have come twice. `silences`: a process died with its last lines of the log.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Struck:
     felt: float = 0.0
     blinds: bool = False
     copies: bool = False
+    silences: bool = False
 
     def covers(self, moment: float, margin: float = 0.0) -> bool:
         """Whether what began at this moment may have met the fault."""

@@ -27,6 +27,7 @@ def _lines(account: Account) -> Iterator[str]:
         excuses[each.name] += each.excuses
     yield _row("again", repeats.by_fault)
     yield _row("of", Counter({name: excuses[name] for name in repeats.by_fault})) + " that might have been"
+    yield f"untold  {len(account.untold)} orders that were let go, by a consumer that was killed then"
     yield f"copies  posted at once {repeats.raced}, without a ledger {repeats.blind}, elsewhere {repeats.foreign}"
     yield _row("dead", Counter(str(each.headers.get(header.REASON, "crashed")) for each in evidence.dead))
     yield _row("told", account.told)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from consumer.adapters.ledger.opening import lasting_store
 from consumer.adapters.link import LINK_ERRORS, connect
 from consumer.adapters.topology import queue_state
 from consumer.devbroker import PrivateBroker
 from tests.chaos import faults, orders
 from tests.chaos.account import Account, Evidence, reckon
-from tests.chaos.orders import Order
+from tests.chaos.orders import Fate, Order
 from tests.chaos.publishing import Publishing
 from tests.chaos.repeats import Struck
 from tests.chaos.world import CONSUMERS, EXIT_SECONDS, World, a_world
@@ -89,10 +90,7 @@ class Storm:
                 await asyncio.sleep(blow.seconds)
             finally:
                 await fault.mend()
-            ended = time.time()
-            self.struck.append(
-                Struck(fault.name, fault.target, began, ended, fault.excuses, fault.felt, fault.blinds, fault.copies)
-            )
+            self.struck.append(fault.struck(began, time.time()))
 
     async def _stays_quiet(self) -> bool:
         """Whether nothing turns up for a while: what is being handled is in no count of what is ready.
@@ -142,10 +140,21 @@ async def storm(plan: Plan, broker: PrivateBroker, names: Names, folder: Path) -
             left={queue: messages for queue, messages in left.items() if messages},
             struck=it.struck,
             logs=[each.lines for each in it.world.workers],
+            noted=await _noted(it.world.ledger_url, published),
             ledger_shared=it.world.ledger_shared,
             seconds=time.time() - begun,
         )
         return reckon(str(plan), evidence, problems)
+
+
+async def _noted(ledger_url: str, published: list[Order]) -> frozenset[str]:
+    """The orders of which the ledger says that nothing of them came from a search."""
+    store = lasting_store(ledger_url, looks_only=True)
+    if store is None:
+        return frozenset()
+    standings = await store.standings([(each.shop, each.id) for each in published if each.fate is Fate.UNATTRIBUTED])
+    await store.close()
+    return frozenset(order for (_, order), found in standings.items() if found.state == "unattributed")
 
 
 @asynccontextmanager

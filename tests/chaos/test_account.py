@@ -95,6 +95,7 @@ def posts(*moments: float, end: str = "200") -> dict[str, object]:
 
 
 CRASH = Struck("ConsumerKilled", "consumer0", 101.0, 105.0, excuses=1, copies=True)
+SILENCING = replace(CRASH, silences=True)
 BLIND = Struck("LedgerGone", "ledger", 109.0, 120.0, excuses=1, blinds=True)
 
 
@@ -149,3 +150,20 @@ def test_a_seed_draws_the_same_storm_again() -> None:
     assert orders.draw(Random(7), 100) != orders.draw(Random(8), 100)
     kinds = {blow.kind for blow in faults.draw(Random(7), 2000, 1.0, ledger=True)}
     assert len(kinds) == 25, "every kind of fault is drawn"
+
+
+@pytest.mark.parametrize(
+    ("changes", "closes"),
+    [
+        ({"struck": [SILENCING]}, False),  # the ledger was there, and would tell
+        ({"struck": [SILENCING], "noted": frozenset({UNSEARCHED.id})}, True),
+        ({"struck": [SILENCING], "ledger_shared": False}, True),
+        ({"struck": [SILENCING, replace(BLIND, began=100.0)]}, True),
+        ({"struck": [SILENCING, BLIND]}, False),  # it was gone at another time
+        ({"struck": [CRASH], "ledger_shared": False}, False),
+        ({"struck": [replace(SILENCING, excuses=0)], "ledger_shared": False}, False),
+    ],
+)
+def test_an_order_that_was_let_go_is_told_by_log_or_ledger(changes: dict[str, object], closes: bool) -> None:
+    """Only who was killed, while no ledger outlived him, may be silent, and of no more than he had under way."""
+    assert account(logs=[list], **changes).closes is closes

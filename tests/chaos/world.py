@@ -39,7 +39,12 @@ class World:
     links: list[Proxy] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     rotations: Counter[str] = field(default_factory=Counter)
-    ledger_shared: bool = False
+    ledger_url: str = "memory://"
+
+    @property
+    def ledger_shared(self) -> bool:
+        """Whether both consumers ask and write one ledger."""
+        return self.ledger_url != "memory://"
 
     def write_shops(self) -> None:
         """Bring the shops file up to date."""
@@ -69,11 +74,12 @@ async def a_world(broker: PrivateBroker, names: Names, folder: Path, ledger: str
             postgres = PrivatePostgres()
             stack.callback(postgres.close)
             await asyncio.to_thread(postgres.start)
-        world = World(broker, names, sandbox, api, folder, postgres, ledger_shared=ledger != "memory")
+        world = World(broker, names, sandbox, api, folder, postgres)
+        world.ledger_url = _ledger_url(world, ledger)
         world.write_shops()
         for number in range(CONSUMERS):
             link = await stack.enter_async_context(Proxy(("127.0.0.1", broker.port)))
-            worker = Worker(_environment(world, link, _ledger_url(world, ledger)), folder / f"consumer-{number}.log")
+            worker = Worker(_environment(world, link), folder / f"consumer-{number}.log")
             stack.push_async_callback(worker.close)
             world.links.append(link)
             world.workers.append(worker)
@@ -87,7 +93,7 @@ def _ledger_url(world: World, ledger: str) -> str:
     return f"sqlite:///{world.folder / 'ledger.db'}" if ledger == "sqlite" else "memory://"
 
 
-def _environment(world: World, link: Proxy, ledger_url: str) -> dict[str, str]:
+def _environment(world: World, link: Proxy) -> dict[str, str]:
     # A heartbeat of 2 s: a stalled link is noticed after about 9.
     url = f"amqp://guest:guest@127.0.0.1:{link.port}/?heartbeat=2"
     environ = environment(
@@ -100,7 +106,7 @@ def _environment(world: World, link: Proxy, ledger_url: str) -> dict[str, str]:
         CONSUMER_HOLD_DELAY=HOLD,
         CONSUMER_REQUEST_TIMEOUT="1s",
         CONSUMER_SHUTDOWN_GRACE=f"{GRACE_SECONDS}s",
-        LEDGER_URL=ledger_url,
+        LEDGER_URL=world.ledger_url,
     )
     del environ["NEUROON_SHOP_ID"], environ["NEUROON_API_KEY"]
     return environ

@@ -15,6 +15,7 @@ from consumer.core.breaker import (
     opened,
     rested,
     succeeded,
+    tells,
 )
 
 NEEDED = 5
@@ -50,6 +51,16 @@ def test_failures_of_long_ago_are_forgotten() -> None:
     """What is older than the window does not add up with what is new."""
     state = after(Closed(), *"abcd")
     assert isinstance(failed(state, "e", 101.0 + WINDOW_SECONDS, NEEDED), Closed)
+
+
+def test_an_answer_to_an_earlier_question_tells_nothing() -> None:
+    """In an outage, orders that were posted before it are still answered; else they would speak for a dead API."""
+    state = after(Closed(), "a", "b")
+    assert isinstance(state, Closed)
+    assert not tells(state, state.since - 0.1)
+    assert tells(state, state.since)
+    assert tells(Closed(), 0.0)
+    assert tells(Probing(1), 0.0)
 
 
 def test_a_healthy_api_costs_nothing() -> None:

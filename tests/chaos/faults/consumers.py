@@ -7,7 +7,7 @@ from tests.chaos.world import EXIT_SECONDS
 class ConsumerKilled(Fault):
     """kill -9; another pod starts later."""
 
-    victim, copies = "consumer", True
+    victim, copies, silences = "consumer", True, True
 
     async def strike(self) -> None:
         await self.world.workers[self.which].kill()

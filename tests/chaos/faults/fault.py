@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tests.chaos.repeats import Struck
 from tests.chaos.world import CONCURRENCY, CONSUMERS, World
 
 # What may be under way, or recorded and not yet acknowledged, at one consumer and at all of them.
@@ -14,7 +15,7 @@ ONE, ALL = CONCURRENCY, CONCURRENCY * CONSUMERS
 class Fault(ABC):
     """One blow at one `victim`, which is left alone by others meanwhile.
 
-    `excuses`, `felt`, `blinds` and `copies` are as in `Struck`; the first is known when the fault is mended.
+    `excuses`, `felt`, `blinds`, `copies` and `silences` are as in `Struck`; the first is known when it is mended.
     """
 
     world: World
@@ -25,6 +26,7 @@ class Fault(ABC):
     felt: ClassVar[float] = 0.0
     blinds: ClassVar[bool] = False
     copies: ClassVar[bool] = False
+    silences: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -35,6 +37,12 @@ class Fault(ABC):
     def target(self) -> str:
         """What is struck."""
         return f"{self.victim}{self.which if self.victim in {'consumer', 'link', 'shop'} else ''}"
+
+    def struck(self, began: float, ended: float) -> Struck:
+        """What it was, now that it is over."""
+        return Struck(
+            self.name, self.target, began, ended, self.excuses, self.felt, self.blinds, self.copies, self.silences
+        )
 
     @abstractmethod
     async def strike(self) -> None:
