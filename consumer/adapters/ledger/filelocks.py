@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from consumer.adapters.ledger import Key
 from consumer.adapters.ledger.locknumber import lock_number
 
 # struct flock: type, whence, start, length, process; and the padding at its end.
-_FLOCK = "hhqqi4x"
+_FLOCK = struct.Struct("hhqqi4x")
+_OF_THE_FILE: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _TAKEN_BY_ANOTHER = {errno.EAGAIN, errno.EACCES}
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class FileLocks:
         self._path = path
         self._file: int | None = None
         self._usable = True
-        self._held: Counter[int] = Counter()
+        self._held: dict[int, int] = {}
 
     def take(self, keys: Sequence[Key]) -> tuple[set[Key], set[Key]]:
         """Those of `keys` that are in hand now, and those that another has. Each one taken is to be given back."""
@@ -50,13 +50,11 @@ class FileLocks:
     def give_back(self, keys: Sequence[Key]) -> None:
         """Let go of `keys`; of what is not in hand, because the file was closed meanwhile, nothing is let go."""
         for number in map(lock_number, keys):
-            held = self._held[number]
-            if held > 1:  # two orders in hand may share a number
-                self._held[number] = held - 1
-            else:
-                del self._held[number]
-                if held and self._file is not None:
-                    _set_lock(self._file, fcntl.F_UNLCK, number)
+            times = self._held.pop(number, 0)
+            if times > 1:  # two orders in hand may share a number
+                self._held[number] = times - 1
+            elif times and self._file is not None:
+                _set_lock(self._file, fcntl.F_UNLCK, number)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -69,26 +67,25 @@ class FileLocks:
         """Whether the lock is ours now; None where there are no locks."""
         if not self._usable:
             return None
+        times = self._held.get(number, 0)
         try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            if not self._held[number]:
+            if not times:
                 _set_lock(self._file, fcntl.F_WRLCK, number)
         except OSError as error:
-            del self._held[number]
             if self._file is not None and error.errno in _TAKEN_BY_ANOTHER:
                 return False
             self._usable = False
             log.info("orders are posted without a claim in the ledger", why=error.strerror)
             return None
-        self._held[number] += 1
+        self._held[number] = times + 1
         return True
 
 
 def _set_lock(file: int, kind: int, number: int) -> None:
     """Lock or unlock the byte `number`; waits for nobody. Raises OSError."""
-    command = getattr(fcntl, "F_OFD_SETLK", None)
-    if command is not None:
-        fcntl.fcntl(file, command, struct.pack(_FLOCK, kind, os.SEEK_SET, number, 1, 0))
+    if _OF_THE_FILE is not None:
+        fcntl.fcntl(file, _OF_THE_FILE, _FLOCK.pack(kind, os.SEEK_SET, number, 1, 0))
     else:
         fcntl.lockf(file, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)

@@ -8,7 +8,6 @@ after a short while by itself; nobody waits for that, because an order that is o
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -49,24 +48,29 @@ class Lookups:
         self._asked: Asked = {}
         self._asking: asyncio.Task[None] | None = None
         self._recent: dict[Key, Known] = {}
-        self._in_hand: Counter[Key] = Counter()
+        self._in_hand: dict[Key, int] = {}
         self._done: list[Key] = []
         self._patience: asyncio.TimerHandle | None = None
 
     async def ask(self, key: Key) -> Known | None:
         """See `Ledger.delivered_before`."""
+        known = self._recent.get(key)
+        if known is not None or not self._health.ok:
+            return known
+        answer = await self._gathered(key)
+        return await self._another_try(key) if isinstance(answer, _Place) else answer
+
+    async def _another_try(self, key: Key) -> Known | None:
+        """The same for an order that is in another process's hand, once it is not, or for too long."""
         loop = asyncio.get_running_loop()
         until = loop.time() + ELSEWHERE_SECONDS
         while True:
-            known = self._recent.get(key)
-            if known is not None or not self._health.ok:
-                return known
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            if not self._health.ok or loop.time() >= until:
+                return None
             answer = await self._gathered(key)
             if not isinstance(answer, _Place):
                 return answer
-            if loop.time() >= until:
-                return None
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     def let_go(self, key: Key) -> None:
         """See `Ledger.let_go`."""
@@ -96,16 +100,17 @@ class Lookups:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._asking
 
-    async def _gathered(self, key: Key) -> _Answer:
+    def _gathered(self, key: Key) -> asyncio.Future[_Answer]:
+        """The answer of the next batch."""
         answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(key, []).append(answer)
         self._pace.gathered(len(self._asked))
-        self._start()
-        return await answer
+        if self._asking is None:
+            self._start()
+        return answer
 
     def _start(self) -> None:
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_all())
+        self._asking = asyncio.create_task(self._ask_all())
 
     async def _ask_all(self) -> None:
         """Ask the store, batch by batch, until nobody asks and nothing has waited long enough to be let go of."""
@@ -143,7 +148,7 @@ class Lookups:
                     heard = True
             if key in claimed.taken:
                 if heard and found is None:
-                    self._in_hand[key] += 1
+                    self._in_hand[key] = self._in_hand.get(key, 0) + 1
                 else:  # known, or taken for somebody who waits no longer
                     self._finish(key)
 
@@ -154,5 +159,5 @@ class Lookups:
 
     def _waited(self) -> None:
         self._patience = None
-        if self._done:
+        if self._done and self._asking is None:
             self._start()
