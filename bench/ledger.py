@@ -50,6 +50,7 @@ async def drive(ledger: Ledger, pause: float) -> tuple[float, float]:
             await ledger.delivered_before("shop_a", f"ORD-{number}")
             await asyncio.sleep(pause)
             await ledger.record(delivered(f"ORD-{number}"))
+            ledger.let_go("shop_a", f"ORD-{number}")
 
     await ledger.open()
     begun, cpu = time.perf_counter(), time.process_time()

@@ -96,6 +96,7 @@ class Patient:
     ledger: Ledger
     _kept: list[Record] = field(default_factory=list)
     _delivered: dict[Key, Known] = field(default_factory=dict)
+    _in_hand: list[Key] = field(default_factory=list)
 
     @property
     def condition(self) -> Condition:
@@ -109,6 +110,10 @@ class Patient:
     async def delivered_before(self, shop: str, order: str) -> Known | None:
         """See `Ledger`. Of two rows with one order the second finds what is kept of the first."""
         return self._delivered.get((shop, order)) or await self.ledger.delivered_before(shop, order)
+
+    def let_go(self, shop: str, order: str) -> None:
+        """See `Ledger`. Only once what is kept is on record: a consumer may have an event of the same order."""
+        self._in_hand.append((shop, order))
 
     async def record(self, record: Record) -> None:
         """Keep it."""
@@ -127,7 +132,12 @@ class Patient:
     async def release(self) -> None:
         """Record what was kept."""
         kept, self._kept = self._kept, []
-        await asyncio.gather(*(self.ledger.record(record) for record in kept))
+        in_hand, self._in_hand = self._in_hand, []
+        try:
+            await asyncio.gather(*(self.ledger.record(record) for record in kept))
+        finally:
+            for key in in_hand:
+                self.ledger.let_go(*key)
         self._delivered.clear()
 
     async def close(self) -> None:

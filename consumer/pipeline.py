@@ -120,6 +120,7 @@ class Pipeline:
                 report = self._conclude(subject, journey, outcome, started)
                 await self._remember(report, delivery, step.digest)  # before another delivery of it may be posted
             finally:
+                self.ledger.let_go(step.shop.id, step.conversion.order_id)
                 self._end_turn(step, mine)
         else:
             report = self._conclude(subject, journey, step, started)
@@ -203,7 +204,10 @@ class Pipeline:
         )
 
     async def _take_turn(self, posting: Posting) -> asyncio.Event:
-        """Let no other delivery of the same order be posted by this process until `_end_turn`."""
+        """Let no other delivery of the same order be posted by this process until `_end_turn`.
+
+        Other processes are kept away by the ledger, if they share it.
+        """
         key = (posting.shop.id, posting.conversion.order_id)
         while (other := self._under_way.get(key)) is not None:
             await other.wait()

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.adapters.ledger import Key, Known, LedgerDownError, LedgerRefusedError, Note, Record, Standing, batching
+from consumer.adapters.ledger import (
+    Key,
+    Known,
+    LedgerDownError,
+    LedgerRefusedError,
+    Note,
+    Record,
+    Standing,
+    batching,
+    lookups,
+)
 from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.health import Health
 from consumer.adapters.ledger.memory import MemoryLedger
@@ -63,7 +73,7 @@ def store() -> Store:
 
 @pytest.fixture
 async def ledger(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BatchedLedger]:
-    monkeypatch.setattr(batching, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(lookups, "READ_SECONDS", 0.1)
     monkeypatch.setattr(batching, "WRITE_SECONDS", 0.1)
     monkeypatch.setattr(batching, "LONGEST_PAUSE", 0.1)
     ledger = BatchedLedger(store)

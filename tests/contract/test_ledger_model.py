@@ -12,6 +12,7 @@ from consumer.adapters.ledger import Deed, Note, Record, Wanted
 from consumer.adapters.ledger import sqlite as inside
 from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.ledger.sqlite import migrate
+from consumer.adapters.ledger.sqliterows import write_lines
 from consumer.core.outcome import (
     Conflict,
     Dead,
@@ -86,7 +87,7 @@ async def test_the_sql_and_the_model_agree(lines: list[Record | Note], batch: in
         for start in range(0, len(lines), batch):
             part = lines[start : start + batch]
             await model.write(part)
-            inside._write(connection, part)
+            write_lines(connection, part)
         everybody = Wanted()
         entries = inside._entries(connection, everybody, 10)
         assert sorted(entries, key=str) == sorted(await model.entries(everybody, 10), key=str)

@@ -68,6 +68,30 @@ async def test_a_thousand_orders_published_twice_are_posted_once(
     assert account["disagreements"] == {}
 
 
+@pytest.mark.parametrize("kind", ["postgres", "sqlite"])
+async def test_orders_published_twice_at_once_are_posted_once(
+    kind: str, broker: PrivateBroker, names: Names, database: str, tmp_path: Path
+) -> None:
+    """Two consumers on one ledger, an API of 100 ms, and both events of 300 orders on the way at the same time."""
+    url = database if kind == "postgres" else f"sqlite:///{tmp_path}/ledger.db"
+    events = [each for index in range(300) for each in [order(f"ORD-{index}")] * 2]
+    async with Sandbox(faults=["delay=100ms"]) as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, LEDGER_URL=url)
+        async with Consumer(environ) as one, Consumer(environ) as two:
+            await at_broker.publish(*events)
+            await eventually(lambda: len(one.events("settled") + two.events("settled")) >= 600, timeout=60)
+            for consumer in (one, two):
+                consumer.send(signal.SIGTERM)
+                assert await consumer.wait() == 0
+            ends = [Counter(line["outcome"] for line in each.events("settled")) for each in (one, two)]
+        assert all(ends), "one of the two had nothing to do"
+        assert ends[0] + ends[1] == {"delivered": 300, "duplicate": 300}
+        assert len(sandbox.orders) == 300
+        assert {each.posts for each in sandbox.orders} == {1}
+        account = await told(environ, "ledger", "balance")
+    assert (account["received"], account["difference"], account["disagreements"]) == (600, 0, {})
+
+
 async def test_postgres_stopped_in_the_middle_delays_nothing_and_is_caught_up_with(
     broker: PrivateBroker, names: Names
 ) -> None:

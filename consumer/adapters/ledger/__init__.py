@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -80,6 +81,19 @@ class Known:
     """An order that has reached Neuroon before; `digest` as in `Record`, None when it was not kept."""
 
     digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Orders looked up.
+
+    `known` have reached Neuroon before; `taken` are in this store's hand now, known ones among them; `elsewhere` are
+    unknown, and in another one's hand.
+    """
+
+    known: dict[Key, Known] = field(default_factory=dict)
+    taken: AbstractSet[Key] = frozenset()
+    elsewhere: AbstractSet[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +213,14 @@ class Ledger(Protocol):
         """Open what there is to open; one that cannot be opened now is opened when it can."""
 
     async def delivered_before(self, shop: str, order: str) -> Known | None:
-        """What is known of an order that has reached Neuroon; None if it has not, or that cannot be found out."""
+        """What is known of an order that has reached Neuroon; None if it has not, or that cannot be found out.
+
+        From then on the order is in the caller's hand, until `let_go`: another process that asks for it meanwhile is
+        told only then, or after a second.
+        """
+
+    def let_go(self, shop: str, order: str) -> None:
+        """The order is not in hand any more, its end on record or not. To be called after each `delivered_before`."""
 
     async def record(self, record: Record) -> None:
         """Remember the end of a try. A ledger that works has it on disk when this returns."""
@@ -229,6 +250,14 @@ class Store(Protocol):
 
     async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
         """Those of `keys` that have reached Neuroon."""
+
+    async def claim(self, keys: Sequence[Key], done: Sequence[Key] = ()) -> Claimed:
+        """Let go of `done`, take those of `keys` that nobody else has, and look all up, in this order.
+
+        What is taken ends with the process, however that ends, and with this store's connection. An order may be taken
+        several times, and is then let go of as often. A store that cannot keep others away takes nothing, and works.
+        One call at a time.
+        """
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """Where those of `keys` are that are known."""

@@ -20,6 +20,9 @@ class NoLedger:
         """See `Ledger`."""
         return None
 
+    def let_go(self, shop: str, order: str) -> None:
+        """See `Ledger`."""
+
     async def record(self, record: Record) -> None:
         """See `Ledger`."""
 

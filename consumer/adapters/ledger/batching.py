@@ -30,11 +30,10 @@ from consumer.adapters.ledger import (
     Store,
 )
 from consumer.adapters.ledger.health import Health
+from consumer.adapters.ledger.lookups import TOO_SLOW, Lookups
 from consumer.adapters.pace import Pace
 from consumer.core.outcome import Delivered
 
-# An order that waits longer for its look-up is posted without. A healthy store answers in milliseconds.
-READ_SECONDS = 1.0
 # An end of a try that is not on disk after this time is acknowledged all the same.
 WRITE_SECONDS = 1.0
 # Beyond some hundreds a batch gets no cheaper per order, only later.
@@ -44,8 +43,6 @@ PENDING = 50_000
 PENDING_BYTES = 64 * 1024 * 1024
 # One entry without its texts: the objects that it is made of.
 ENTRY_BYTES = 900
-# Orders delivered last: asked for again, they need no look-up. About 4 MB.
-RECENT = 16_384
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 CLOSE_SECONDS = 5.0
@@ -55,7 +52,6 @@ OPEN_SECONDS = 10.0
 PROBE: Final[Key] = ("", "")
 
 Line = Record | Note
-Asked = dict[Key, list[asyncio.Future[Known | None]]]
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +62,12 @@ class BatchedLedger:
     def __init__(self, store: Store, on_error: Callable[[], None] = lambda: None) -> None:
         self.store = store
         self.health = Health(on_error)
-        self._reads, self._writes = Pace(), Pace()
-        self._asked: Asked = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._lookups = Lookups(store, self.health, self._unusable)
+        self._writes = Pace()
         self._pending: deque[tuple[Line, int, asyncio.Future[None] | None]] = deque()
         self._pending_bytes = 0
         self._lost = 0
         self._writing: asyncio.Task[None] | None = None
-        self._recent: dict[Key, Known] = {}
         self._closing = asyncio.Event()
 
     @property
@@ -93,22 +87,16 @@ class BatchedLedger:
 
     async def delivered_before(self, shop: str, order: str) -> Known | None:
         """See `Ledger`."""
-        key = shop, order
-        known = self._recent.get(key)
-        if known is not None or not self.health.ok:
-            return known
-        answer = asyncio.get_running_loop().create_future()
-        self._asked.setdefault(key, []).append(answer)
-        self._reads.gathered(len(self._asked))
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read())
-        found: Known | None = await answer
-        return found
+        return await self._lookups.ask((shop, order))
+
+    def let_go(self, shop: str, order: str) -> None:
+        """See `Ledger`."""
+        self._lookups.let_go((shop, order))
 
     async def record(self, record: Record) -> None:
         """See `Ledger`."""
         if isinstance(record.outcome, Delivered) and record.shop and record.order:
-            self._remember((record.shop, record.order), Known(record.digest))
+            self._lookups.remember((record.shop, record.order), Known(record.digest))
         await self._write(record)
 
     async def note(self, note: Note) -> None:
@@ -131,38 +119,15 @@ class BatchedLedger:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await asyncio.shield(self._writing)
-        for task in (self._reading, self._writing):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await self._lookups.close()
+        if self._writing is not None:
+            self._writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writing
         if self._pending:
             log.error("ledger closed with entries unwritten", entries=len(self._pending))
         with contextlib.suppress(LedgerDownError, LedgerRefusedError):
             await self.store.close()
-
-    def _remember(self, key: Key, known: Known) -> None:
-        self._recent[key] = known
-        if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
-
-    async def _read(self) -> None:
-        """Look up what is asked, batch by batch, until nothing is."""
-        while self._asked:
-            await self._reads.turn()
-            batch, self._asked = self._asked, {}
-            slow = asyncio.get_running_loop().call_later(READ_SECONDS, self._too_slow, "look-up", batch)
-            found: dict[Key, Known] = {}
-            try:
-                found = await self.store.delivered(list(batch))
-            except (LedgerDownError, LedgerRefusedError) as error:
-                self._unusable(str(error))
-            except Exception as error:  # noqa: BLE001 - whatever a driver may throw: orders go on
-                self._unusable(type(error).__name__)
-            finally:
-                slow.cancel()
-            _answer(batch, found)
-        self._reading = None
 
     async def _write(self, line: Line) -> None:
         size = _size(line)
@@ -187,7 +152,7 @@ class BatchedLedger:
         while self._pending or not (self.health.ok or self._closing.is_set()):
             await self._writes.turn()
             batch = [line for line, _, _ in itertools.islice(self._pending, BATCH)]
-            slow = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._too_slow, "write", {})
+            slow = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._unusable, TOO_SLOW.format("write"))
             started = time.monotonic()
             try:
                 await (self._keep(batch) if batch else self.store.delivered([PROBE]))
@@ -237,15 +202,10 @@ class BatchedLedger:
                 await self._closing.wait()
                 await asyncio.sleep(FIRST_PAUSE)
 
-    def _too_slow(self, what: str, batch: Asked) -> None:
-        _answer(batch, {})
-        self._unusable(f"a {what} takes longer than it may")
-
     def _unusable(self, why: str) -> None:
         """Let nobody wait any longer, and see to it that somebody looks when the store can be used again."""
         self.health.failed(why, pending=len(self._pending))
-        asked, self._asked = self._asked, {}
-        _answer(asked, {})
+        self._lookups.give_up()
         for _, _, waiting in self._pending:
             _release(waiting)
         self._start_writing()
@@ -253,13 +213,6 @@ class BatchedLedger:
     def _give_up(self, entries: int, why: str) -> None:
         self._lost += entries
         self.health.failed(why, lost=self._lost)
-
-
-def _answer(batch: Asked, found: dict[Key, Known]) -> None:
-    for key, answers in batch.items():
-        for answer in answers:
-            if not answer.done():
-                answer.set_result(found.get(key))
 
 
 def _release(waiting: asyncio.Future[None] | None) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.adapters.ledger import (
+    Claimed,
     Condition,
     Entry,
     Happening,
@@ -62,6 +63,9 @@ class MemoryLedger:
     async def delivered_before(self, shop: str, order: str) -> Known | None:
         """See `Ledger`."""
         return (await self.delivered([(shop, order)])).get((shop, order))
+
+    def let_go(self, shop: str, order: str) -> None:
+        """See `Ledger`. No other process looks in here."""
 
     async def record(self, record: Record) -> None:
         """See `Ledger`."""
@@ -118,6 +122,10 @@ class MemoryLedger:
         return {
             key: Known(row["digest"]) for key in keys if (row := self._rows.get(key)) and row["synced_at"] is not None
         }
+
+    async def claim(self, keys: Sequence[Key], done: Sequence[Key] = ()) -> Claimed:
+        """See `Store`."""
+        return Claimed(await self.delivered(keys))
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """See `Store`."""

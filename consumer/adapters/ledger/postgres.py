@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from operator import itemgetter
 from typing import Any
 
 import asyncpg
 
 from consumer.adapters.ledger import (
+    Claimed,
     Entry,
     History,
     Key,
@@ -21,58 +21,32 @@ from consumer.adapters.ledger import (
     Wanted,
 )
 from consumer.adapters.ledger import statements as sql
-from consumer.adapters.ledger.grouping import tables, waves
-from consumer.adapters.ledger.happening import HappeningRow, read_happening
+from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.looking import NONE_YET
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
-from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
+from consumer.adapters.ledger.postgresrows import write_lines
+from consumer.adapters.ledger.row import read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations, newest
+from consumer.adapters.ledger.sessionlocks import SessionLocks
 
 CONNECT_SECONDS = 5.0
 # A batch takes milliseconds; a server that takes longer than this counts as gone.
 STATEMENT_SECONDS = 10.0
-# One connection to read and one to write.
+# One connection to write and one for commands that read; look-ups have one of their own.
 CONNECTIONS = 2
 PRUNED_AT_A_TIME = 5_000
 # "neuroon" in ASCII: whoever migrates holds this advisory lock.
 MIGRATION_LOCK = 0x6E6575726F6F6E
+_CONNECTING: dict[str, Any] = {
+    "timeout": CONNECT_SECONDS,
+    "command_timeout": STATEMENT_SECONDS,
+    "server_settings": {"application_name": "neuroon-consumer ledger"},
+}
 
 _DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # What is in a row will not do; ValueError is what asyncpg itself finds wrong with a value before it sends it.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
-
-_TYPES = {str: "text", int: "bigint", float: "double precision", bytes: "bytea"}
-_TIME = "to_timestamp({})::timestamp"
-
-
-def _rows(kind: type[Any]) -> str:
-    """A SELECT that turns one array for each column into rows."""
-    names = kind._fields
-    types = [_column_type(kind, name) for name in names]
-    arrays = ", ".join(f"${number}::{each}[]" for number, each in enumerate(types, 1))
-    columns = ", ".join(_TIME.format(name) if name in {"created_at", "synced_at"} else name for name in names)
-    constants = "".join(f", {value}" for value in PLAIN.values()) if kind is PlainRow else ""
-    return f"SELECT {columns}{constants} FROM unnest({arrays}) AS new ({', '.join(names)})"
-
-
-def _column_type(kind: type[Any], name: str) -> str:
-    annotation = kind.__annotations__[name]
-    return next(text for each, text in _TYPES.items() if annotation in (each, each | None))
-
-
-_INSERT = {
-    PlainRow: sql.insert_plain(_rows(PlainRow)),
-    OrderRow: sql.insert_orders(_rows(OrderRow)),
-    NoteRow: sql.insert_notes(_rows(NoteRow)),
-    HappeningRow: sql.insert_happenings(_rows(HappeningRow)),
-}
-
-_KEYS = {kind: itemgetter(0, 1) for kind in (PlainRow, OrderRow, NoteRow)} | {
-    HappeningRow: itemgetter(*range(8)),
-    LeavingRow: itemgetter(*range(5)),
-}
-_LEAVE = sql.leave(lambda number: f"${number}::{'bigint' if number == 5 else 'text'}")  # noqa: PLR2004 - see `LeavingRow`
 
 
 class PostgresStore:
@@ -84,6 +58,7 @@ class PostgresStore:
     def __init__(self, url: str, *, looks_only: bool = False) -> None:
         self._url, self._looks_only = url, looks_only
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._locks = SessionLocks(self._connect)
 
     async def open(self) -> None:
         """See `Store`."""
@@ -96,10 +71,8 @@ class PostgresStore:
                 self._url,
                 min_size=0,
                 max_size=CONNECTIONS,
-                timeout=CONNECT_SECONDS,
-                command_timeout=STATEMENT_SECONDS,
                 max_inactive_connection_lifetime=0,
-                server_settings={"application_name": "neuroon-consumer ledger"},
+                **_CONNECTING,
             )
             async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
                 if not (self._looks_only and await _up_to_date(connection)):
@@ -114,35 +87,37 @@ class PostgresStore:
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
-        parts = [wave for rows in tables(lines) for wave in waves(rows, _KEYS[type(rows[0])])]
         async with self._connection() as connection:
-            if len(parts) == 1:  # a statement is a transaction of its own, and spares two round trips
-                await _insert(connection, parts[0])
-                return
-            async with connection.transaction():
-                for part in parts:
-                    await _insert(connection, part)
+            await write_lines(connection, lines)
 
     async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
         """See `Store`."""
-        rows = await self._among(keys, "digest", "t.synced_at IS NOT NULL")
-        return {keys[number - 1]: Known(digest) for number, digest in rows}
+        async with self._connection() as connection:
+            return await _delivered(connection, keys)
+
+    async def claim(self, keys: Sequence[Key], done: Sequence[Key] = ()) -> Claimed:
+        """See `Store`.
+
+        Two statements, because one sees what had been committed when it began: a row that it read before it had the
+        lock could lack what the lock's last holder wrote. A connection of the pool would need as many for a look-up
+        alone, since it is reset when it is given back.
+        """
+        if not keys and not self._locks.open:
+            return Claimed()
+        await self.open()
+        async with self._errors_as_ours(), self._locks.session() as connection:
+            taken, elsewhere = await self._locks.exchange(connection, done, keys)
+            known = await _delivered(connection, keys) if keys else {}
+        return Claimed(known, taken, elsewhere - known.keys())
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """See `Store`."""
-        rows = await self._among(keys, _COLUMNS, "TRUE")
+        async with self._connection() as connection:
+            rows = await _among(connection, keys, _COLUMNS, "TRUE")
         entries = {keys[number - 1]: read_entry(row) for number, *row in rows}
         moved = {key: each.reason and readable(each.reason) for key, each in entries.items() if each.outcome == MOVED}
         found = {key: each.standing for key, each in entries.items()}
         return followed(found, moved, await self.standings(list(new_keys(moved))) if moved else {})
-
-    async def _among(self, keys: Sequence[Key], columns: str, condition: str) -> list[Any]:
-        query = f"""SELECT k.number, {columns}
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (shop, ordered, number)
-JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {condition}"""
-        shops, orders = [storable(shop) for shop, _ in keys], [storable(order) for _, order in keys]
-        async with self._connection() as connection:
-            return list(await connection.fetch(query, shops, orders))
 
     async def histories(self, order: str, shop: str | None = None) -> list[History]:
         """See `Store`."""
@@ -210,22 +185,43 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
     async def close(self) -> None:
         """See `Store`."""
         pool, self._pool = self._pool, None
+        self._locks.close()
         if pool is not None:
             pool.terminate()  # nothing is under way: who closes has waited for it
+
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(self._url, **_CONNECTING)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         await self.open()
         assert self._pool is not None  # noqa: S101 - `open` has just seen to it; this is for the type checker
+        async with self._errors_as_ours(), self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _errors_as_ours(self) -> AsyncIterator[None]:
         try:
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                yield connection
+            yield
         except _REFUSED as error:
             raise LedgerRefusedError(_described(error)) from error
         except _DOWN as error:
             if isinstance(error, asyncpg.UndefinedTableError):
                 await self.close()  # somebody made the database anew: the next call makes the tables
             raise LedgerDownError(_described(error)) from error
+
+
+async def _among(connection: Any, keys: Sequence[Key], columns: str, condition: str) -> list[Any]:
+    query = f"""SELECT k.number, {columns}
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (shop, ordered, number)
+JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {condition}"""
+    shops, orders = [storable(shop) for shop, _ in keys], [storable(order) for _, order in keys]
+    return list(await connection.fetch(query, shops, orders))
+
+
+async def _delivered(connection: Any, keys: Sequence[Key]) -> dict[Key, Known]:
+    rows = await _among(connection, keys, "digest", "t.synced_at IS NOT NULL")
+    return {keys[number - 1]: Known(digest) for number, digest in rows}
 
 
 async def _up_to_date(connection: Any) -> bool:
@@ -247,13 +243,6 @@ async def migrate(connection: Any) -> None:
             for statement in migration.statements:
                 await connection.execute(statement)
             await connection.execute("INSERT INTO neuroon_schema (version) VALUES ($1)", migration.version)
-
-
-async def _insert(connection: Any, rows: Sequence[Any]) -> None:
-    if isinstance(rows[0], LeavingRow):
-        await connection.executemany(_LEAVE, rows)
-        return
-    await connection.execute(_INSERT[type(rows[0])], *zip(*rows, strict=True))
 
 
 async def _happenings(connection: Any, shop: str, order: str) -> tuple[Any, ...]:

@@ -7,55 +7,36 @@ again, and Neuroon drops them. Syncing every commit would cost a disk's latency 
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
-from consumer.adapters.ledger import Entry, Happening, History, Key, Known, Note, Record, Standing, Tally, Wanted
+from consumer.adapters.ledger import (
+    Claimed,
+    Entry,
+    Happening,
+    History,
+    Key,
+    Known,
+    Note,
+    Record,
+    Standing,
+    Tally,
+    Wanted,
+)
 from consumer.adapters.ledger import statements as sql
-from consumer.adapters.ledger.grouping import tables
-from consumer.adapters.ledger.happening import HappeningRow, read_happening
+from consumer.adapters.ledger.filelocks import FileLocks
+from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
 from consumer.adapters.ledger.looking import for_looking, up_to_date
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
-from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow, read_entry
+from consumer.adapters.ledger.row import read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations
+from consumer.adapters.ledger.sqliterows import write_lines
 
-# Rows of one statement: SQLite takes 32,766 parameters, and each number of rows is a statement of its own to prepare.
-ROWS = 48
 PRUNED_AT_A_TIME = 5_000
 DAY = 86_400
-
-# Written as CURRENT_TIMESTAMP would be.
-_TEXT_TIMES = {"created_at", "synced_at"}
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How rows of one kind are written."""
-
-    insert: Callable[[str], str]
-    template: str
-    width: int
-    times: tuple[int, ...]
-
-    @classmethod
-    def of(cls, row: type[Any], insert: Callable[[str], str], constants: Iterable[str] = ()) -> "_Kind":
-        names = row._fields
-        template = f"({', '.join([*('?' * len(names)), *constants])})"
-        return cls(insert, template, len(names), tuple(i for i, name in enumerate(names) if name in _TEXT_TIMES))
-
-
-_KINDS = {
-    PlainRow.__name__: _Kind.of(PlainRow, sql.insert_plain, PLAIN.values()),
-    OrderRow.__name__: _Kind.of(OrderRow, sql.insert_orders),
-    NoteRow.__name__: _Kind.of(NoteRow, sql.insert_notes),
-    HappeningRow.__name__: _Kind.of(HappeningRow, sql.insert_happenings),
-}
 
 
 class SqliteStore:
@@ -69,6 +50,7 @@ class SqliteStore:
         # Two connections, so that an order is looked up while a batch is being written.
         self._writing = Lane(path, _set_up_writer)
         self._reading = Lane(path, _nothing, for_looking) if looks_only else Lane(path, _set_up)
+        self._locks = FileLocks(path.with_name(f"{path.name}-claims"))
         self._open = False
 
     async def open(self) -> None:
@@ -82,12 +64,30 @@ class SqliteStore:
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
-        await self._writing.call(_write, lines)
+        await self._writing.call(write_lines, lines)
 
     async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
         """See `Store`."""
         await self.open()
         return await self._reading.call(_delivered, keys)
+
+    async def claim(self, keys: Sequence[Key], done: Sequence[Key] = ()) -> Claimed:
+        """See `Store`.
+
+        The locks are set here and not in the thread of the connection: each call hands the interpreter lock over, and
+        a thread beside a busy event loop gets it back only after up to 5 ms.
+        """
+        self._locks.give_back(done)
+        if not keys:
+            return Claimed()
+        await self.open()
+        taken, elsewhere = self._locks.take(keys)
+        try:
+            known = await self._reading.call(_delivered, keys)
+        except BaseException:
+            self._locks.give_back(list(taken))
+            raise
+        return Claimed(known, taken, elsewhere - known.keys())
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """See `Store`."""
@@ -123,6 +123,7 @@ class SqliteStore:
         """See `Store`."""
         await self._reading.close()
         await self._writing.close()
+        self._locks.close()
         self._open = False
 
 
@@ -154,49 +155,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-def _write(connection: sqlite3.Connection, lines: Sequence[Record | Note]) -> None:
-    parts = [part for rows in tables(lines) for part in _portions(rows)]
-    if len(parts) == 1:  # a statement is a transaction of its own, and spares two hand-overs of the interpreter lock
-        _insert(connection, parts[0])
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for part in parts:
-        _insert(connection, part)
-    connection.execute("COMMIT")
-
-
-def _portions(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
-    """One statement for all rows: a statement for each would hand the interpreter lock over as often."""
-    if isinstance(rows[0], LeavingRow):
-        connection.executemany(_LEAVE, rows)
-        return
-    kind = type(rows[0]).__name__
-    values = [value for row in rows for value in row]
-    for column in _KINDS[kind].times:
-        for index in range(column, len(values), _KINDS[kind].width):
-            if values[index] is not None:
-                values[index] = _text_time(int(values[index]))
-    connection.execute(_statement(kind, len(rows)), values)
-
-
-_LEAVE = sql.leave("?{}".format)
-
-
-@cache
-def _statement(kind: str, rows: int) -> str:
-    return _KINDS[kind].insert("VALUES " + ", ".join([_KINDS[kind].template] * rows))
-
-
-@lru_cache(16)
-def _text_time(second: int) -> str:
-    """Unix seconds as CURRENT_TIMESTAMP writes them; a batch has one or two different ones."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _json(keys: Sequence[Key]) -> str:
