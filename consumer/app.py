@@ -28,6 +28,7 @@ from consumer.core.reading import Ignored
 from consumer.core.settlement import Settlement
 from consumer.core.shop import Shops
 from consumer.deadletters.letter import Read
+from consumer.doctor import Level, check_budgets
 from consumer.health import Health
 from consumer.intake import Intake
 from consumer.mappings import MappingError, load_reader
@@ -270,6 +271,9 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
 async def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT, which drain; a second signal leaves at once, with status 1."""
     app = App(settings, load_shops(settings, environ), tracing=open_tracing(settings, environ))
+    for finding in check_budgets(settings):
+        if finding.level is not Level.OK:
+            log.warning("budgets do not fit", why=finding.message, cure=finding.cure)
     if asked_for(environ):
         log.info("traces are exported")
     await until_signalled(app.run)

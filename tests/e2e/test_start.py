@@ -42,6 +42,15 @@ async def test_a_signal_at_any_later_moment_ends_run(names: Names, delay: float)
     assert "Traceback" not in told
 
 
+async def test_budgets_that_do_not_fit_are_told(names: Names) -> None:
+    """A pod whose shutdown takes longer than Kubernetes waits by default would be killed in it: said at the start."""
+    environ = environment("amqp://127.0.0.1:9/", names, CONSUMER_SHUTDOWN_GRACE="60s")
+    status, told = await _run(environ, 3.0)
+    assert status == 0
+    assert "longer than Kubernetes waits" in told
+    assert "terminationGracePeriodSeconds" in told
+
+
 async def _run(environ: dict[str, str], delay: float | None = None) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "consumer", "run", cwd=ROOT, env=environ, stderr=asyncio.subprocess.PIPE
