@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import structlog
 from consumer.adapters.ledger import Key
 from consumer.adapters.ledger.locknumber import lock_number
 
-# struct flock: type, whence, start, length, process; and the padding at its end.
+# struct flock of Linux: type, whence, start, length, process; and the padding at its end.
 _FLOCK = struct.Struct("hhqqi4x")
-_OF_THE_FILE: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_OF_THE_FILE: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
 _TAKEN_BY_ANOTHER = {errno.EAGAIN, errno.EACCES}
 
 log = structlog.get_logger(__name__)
