@@ -254,9 +254,8 @@ class Session:
         idle = self.acks.newest == newest
         # Once is no proof: while a queue's leader does not answer, the broker says 0 and 0, and the next leader takes
         # the consumer over. A session given up then was away for 75 s: beside a frozen node no other is opened.
-        unknown, before = bool(self.prefetch) and idle and not state.consumers, self._unknown
-        self._unknown = unknown
-        if unknown and before:
+        before, self._unknown = self._unknown, bool(self.prefetch) and idle and not state.consumers
+        if self._unknown and before:
             self.lose("the broker does not know our consumer")
         return state.messages > 0 and idle and self.acks.outstanding < self.prefetch
 
