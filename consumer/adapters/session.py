@@ -113,6 +113,7 @@ class Session:
         self._ending = False
         self.prefetch = 0
         self.blocked = False
+        self._unknown = False  # whether the broker knew no consumer at the last look
         self.messages = 0  # ready in the queue, when it was last looked at
         self._watch: asyncio.Task[None] | None = None
         self.acks: Acks
@@ -250,9 +251,13 @@ class Session:
             self.lose("the queue is gone")
             return False
         self.messages = state.messages
-        if self.prefetch and not state.consumers:
+        idle = self.acks.newest == newest
+        # Once is no proof: while a queue's leader does not answer, the broker says 0 and 0, and the next leader takes
+        # the consumer over. A session given up then was away for 75 s: beside a frozen node no other is opened.
+        before, self._unknown = self._unknown, bool(self.prefetch) and idle and not state.consumers
+        if self._unknown and before:
             self.lose("the broker does not know our consumer")
-        return state.messages > 0 and self.acks.newest == newest and self.acks.outstanding < self.prefetch
+        return state.messages > 0 and idle and self.acks.outstanding < self.prefetch
 
     def _unwatched(self, watch: asyncio.Task[None]) -> None:
         """Without a watch a session is worth nothing: what ended it, if it was not we, ends the session."""

@@ -1,5 +1,6 @@
 """A node run from installed programs, as any user, in a folder of its own."""
 
+import secrets
 import shutil
 import signal
 import subprocess
@@ -24,33 +25,35 @@ _LOG_LINES = 30
 class LocalNode:
     """A RabbitMQ of its own: its name, ports, folders, cookie and Erlang port mapper are shared with no other.
 
+    Only one made `beside` another shares that one's cookie and port mapper, so that the two can form a cluster.
+
     The node leads no process group: it shares its port mapper's, so that one signal reaches both when all is over.
     """
 
-    def __init__(self, installation: Installation, plugins: Sequence[str] = ()) -> None:
-        """Choose ports and make the folder; `plugins` are RabbitMQ's own names of them."""
-        self._installation = installation
+    def __init__(
+        self, installation: Installation, plugins: Sequence[str] = (), *, host: "LocalNode | None" = None
+    ) -> None:
+        """Choose ports and make the folder; `plugins` are RabbitMQ's own names of them. For `host` see `beside`."""
+        self._installation, self._host = installation, host
         self.folder = Path(tempfile.mkdtemp(prefix="neuroon-rabbitmq-"))
-        self.port, self._epmd_port, self._cluster_port, management = free_ports(4)
+        self.port, epmd_port, self._cluster_port, management = free_ports(4)
         self.management_port = management if "rabbitmq_management" in plugins else None
-        self._name = f"private{self.port}@localhost"
+        self.name = f"private{self.port}@localhost"
+        self.home: Path = self.folder / "home" if host is None else host.home  # the cookie lives here
+        self.epmd_port: int = epmd_port if host is None else host.epmd_port
         self._process: subprocess.Popen[bytes] | None = None
         self._lay_out(plugins)
-        # In the foreground, hence ours to end; the node would leave a daemon behind.
-        self._epmd = subprocess.Popen(
-            [installation.epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"],
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
+        self.epmd: subprocess.Popen[bytes] = self._start_epmd() if host is None else host.epmd
         self._guard = Guard(_CLEAN_UP, str(self.process_group), str(self.folder))
+
+    def beside(self) -> "LocalNode":
+        """Another node, which can join this one in a cluster; to be closed before this one."""
+        return LocalNode(self._installation, host=self)
 
     @property
     def process_group(self) -> int:
         """The group that the node and its port mapper are in."""
-        return self._epmd.pid
+        return self.epmd.pid
 
     def launch(self) -> None:
         """Start the node without waiting until it is up."""
@@ -107,10 +110,11 @@ class LocalNode:
         return "\n".join("\n".join(text.splitlines()[-_LOG_LINES:]) for text in texts if text)
 
     def close(self) -> None:
-        """End the node and its port mapper, and remove the folder."""
+        """End the node and its port mapper, unless that is another's, and remove the folder."""
         self.kill()
-        self._epmd.kill()
-        self._epmd.wait()
+        if self._host is None:
+            self.epmd.kill()
+            self.epmd.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
         self._guard.dismiss()
 
@@ -121,6 +125,11 @@ class LocalNode:
     def _lay_out(self, plugins: Sequence[str]) -> None:
         for name in ("home", "data", "log"):
             (self.folder / name).mkdir()
+        if self._host is None:
+            # Before any node starts: two that start at once would each make one.
+            cookie = self.home / ".erlang.cookie"
+            cookie.write_text(secrets.token_hex(16))
+            cookie.chmod(0o400)
         (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
         settings = ["disk_free_limit.absolute = 10MB"]
         if self.management_port is not None:
@@ -133,10 +142,10 @@ class LocalNode:
         return {
             "PATH": self._installation.path,
             "LANG": "C.UTF-8",
-            "HOME": str(folder / "home"),  # the cookie lives here
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "HOME": str(self.home),
+            "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": self._name,
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._cluster_port),
@@ -154,10 +163,21 @@ class LocalNode:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 -kernel inet_dist_use_interface {127,0,0,1}",
         }
 
+    def _start_epmd(self) -> subprocess.Popen[bytes]:
+        # In the foreground, hence ours to end; the node would leave a daemon behind.
+        return subprocess.Popen(
+            [self._installation.epmd, "-port", str(self.epmd_port), "-address", "127.0.0.1"],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
     def _await_epmd(self) -> None:
         deadline = time.monotonic() + _EPMD_SECONDS
-        while not answers(self._epmd_port):
-            if self._epmd.poll() is not None or time.monotonic() > deadline:
+        while not answers(self.epmd_port):
+            if self.epmd.poll() is not None or time.monotonic() > deadline:
                 raise BrokerStartError(f"Erlang's port mapper does not answer: {self._installation.epmd}")
             time.sleep(0.01)
 

@@ -7,17 +7,21 @@ from contextlib import closing
 # Below what Linux (32768) and macOS (49152) hand out to outgoing connections. A port from their range could be taken by
 # any connection while the node is down between a kill and a restart, and the node could not come back on it.
 _RANGE = range(26000, 32000)
+# Handed out already by this process. Nodes of one cluster are all given theirs before the first of them listens: of
+# twelve ports drawn from 6000, two would be the same in one run of a hundred.
+_given: set[int] = set()
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` ports of the loopback interface that can be listened on now; they are not reserved."""
+    """`count` ports of the loopback interface that can be listened on now; none is given twice by one process."""
     found: list[int] = []
     for port in random.sample(_RANGE, len(_RANGE)):
         if len(found) == count:
             break
-        if _is_free(port):
+        if port not in _given and _is_free(port):
             found.append(port)
+            _given.add(port)
     return found
 
 

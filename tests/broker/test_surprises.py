@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import structlog
+from aio_pika.abc import AbstractConnection
 
 from consumer.adapters import rabbit as rabbit_module
 from consumer.adapters import session as session_module
 from consumer.adapters.backoff import FIRST_PAUSE, LONGEST_PAUSE, pause
 from consumer.adapters.link import open_channel
 from consumer.adapters.session import Session
-from consumer.adapters.topology import queue_state
+from consumer.adapters.topology import QueueState, queue_state
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
@@ -165,6 +166,30 @@ async def test_a_lost_consumer_is_noticed_beside_another_one(
     assert [line["why"] for line in told if line["event"] == "broker lost"] == [
         "messages wait, and the broker delivers none to us"
     ]
+
+
+@pytest.mark.parametrize(("silent_looks", "lost"), [(1, 0), (2, 1)])
+async def test_a_queue_between_two_leaders_is_no_lost_consumer(
+    broker: PrivateBroker,
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[Any],
+    silent_looks: int,
+    lost: int,
+) -> None:
+    """A look meets no leader, and is told of 0 messages and 0 consumers: the session is kept. Twice in a row: lost."""
+    looks: list[QueueState | None] = []
+
+    async def look(connection: AbstractConnection, name: str) -> QueueState | None:
+        looks.append(QueueState(0, 0) if len(looks) < silent_looks else await queue_state(connection, name))
+        return looks[-1]
+
+    monkeypatch.setattr(session_module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "queue_state", look)
+    async with InProcess(environment(broker.url, names)) as consumer:
+        await eventually(lambda: len(looks) > silent_looks + 2)
+        await eventually(lambda: consumer.app.rabbit.consuming)
+    assert count(told, "broker lost") == lost
 
 
 async def test_a_consumer_that_is_full_or_idle_is_left_alone(
