@@ -63,6 +63,10 @@ def _shopify(scene: Scene) -> dict[str, str]:
     return _ours(scene) | {"CONSUMER_MAPPING": "shopify"}
 
 
+def _forgetful(scene: Scene) -> dict[str, str]:
+    return _ours(scene) | {"LEDGER_URL": "none"}
+
+
 def _peer(scene: Scene) -> dict[str, str]:
     return {
         "AMQP_URL": scene.amqp_url,
@@ -104,6 +108,7 @@ _PROGRAM = (str(Path(sys.executable).with_name("neuroon-consumer")), "run")
 OURS = Competitor("neuroon-consumer", _PROGRAM, _ours)
 OURS_TWICE = replace(OURS, name="two of neuroon-consumer", processes=2)
 OURS_SHOPIFY = Competitor("neuroon-consumer, mapping shopify", _PROGRAM, _shopify)
+OURS_FORGETFUL = Competitor("neuroon-consumer, no ledger", _PROGRAM, _forgetful)
 TUTORIAL = Competitor("aio-pika + httpx", _python("aiopika_httpx"), _peer)
 PEER_FASTSTREAM = Competitor("FastStream + httpx", _python("faststream_httpx"), _peer, absent=_without("faststream"))
 PEER_FETCH = Competitor("amqplib + fetch (Node)", _node("amqplib_fetch"), _peer, absent=_without_node)

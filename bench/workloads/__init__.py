@@ -3,7 +3,7 @@
 from bench.harness.contest import Workload
 from bench.workloads.backlog import Backlog
 from bench.workloads.deadletters import DeadLetters
-from bench.workloads.drain import DRAIN, MAPPING, PAIR, TLS
+from bench.workloads.drain import DRAIN, LEDGER, MAPPING, PAIR, TLS
 from bench.workloads.latency import LATENCY, OWN_LATENCY
 from bench.workloads.resting import Idle, Start
 from bench.workloads.slow import Slow
@@ -16,6 +16,7 @@ WORKLOADS: tuple[Workload, ...] = (
     LATENCY,
     OWN_LATENCY,
     PAIR,
+    LEDGER,
     MAPPING,
     Backlog(),
     Start(),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.harness.competitors import EVERYBODY, OURS, OURS_SHOPIFY, OURS_TWICE, Competitor
+from bench.harness.competitors import EVERYBODY, OURS, OURS_FORGETFUL, OURS_SHOPIFY, OURS_TWICE, Competitor
 from bench.harness.contest import Metric, Sample
 from bench.harness.course import Course, Plan, run
 from bench.harness.events import canonical, shopify
@@ -61,3 +61,4 @@ DRAIN = Drain("drain", "Drain a full queue into an API that answers at once, 64 
 TLS = Drain("tls", "The same over TLS", tls=True)
 PAIR = Drain("pair", "Two processes share the work of a drain", (OURS, OURS_TWICE))
 MAPPING = Drain("mapping", "A drain of Shopify's orders/paid beside the canonical event", (OURS, OURS_SHOPIFY))
+LEDGER = Drain("ledger", "A drain with the ledger in an SQLite file, and without one", (OURS_FORGETFUL, OURS))
