@@ -38,6 +38,7 @@ from consumer.core.outcome import (
 from consumer.core.reading import Ignored, Reading, Several, Unready
 from consumer.core.settlement import Return, Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
+from consumer.core.value import value
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Courier(Protocol):
         """How try number `attempt` ended; `Untried` when it was not made."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """What is to be told of one settled message: ids and numbers, nothing of the order's content."""
 
@@ -60,7 +61,7 @@ class Report:
     milliseconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Handled:
     """Where a message is to go, and what to tell once it is there; no report for one that only went on waiting."""
 
@@ -78,7 +79,7 @@ class Surroundings:
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Posting:
     """An order that is ready to be sent; `digest` is the SHA-256 of its payload."""
 

@@ -1,18 +1,19 @@
 """The conversion payload, and how an order becomes one."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from json import JSONEncoder
 
 from consumer.core.money import rounded
 from consumer.core.order import Line, OrderPaid
 from consumer.core.outcome import Unattributed
+from consumer.core.value import value
 
 # Quotes and escapes one text, and leaves what is not ASCII as it is.
 _quoted = JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Conversion:
     """What is posted for one order: `payload` is the JSON body, the same bytes at every try of the same event.
 

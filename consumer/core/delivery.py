@@ -6,8 +6,10 @@ between versions, can make an older broker take the next hop for a cycle, and ar
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
+
+from consumer.core.value import value
 
 ATTEMPT = "x-neuroon-attempt"
 FIRST_SEEN = "x-neuroon-first-seen"
@@ -34,7 +36,7 @@ BROKERS_PREFIXES = ("x-first-death-", "x-last-death-")
 MAX_HEADER_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Properties:
     """The AMQP properties that stay with a message on every hop.
 
@@ -52,7 +54,7 @@ class Properties:
     priority: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """One message as the broker handed it over."""
 
@@ -65,7 +67,7 @@ class Delivery:
     redelivered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Journey:
     """What our headers say of a message's way so far; times are Unix seconds.
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from consumer.core.ladder import Ladder
+from consumer.core.value import value
 
 
 class DeadReason(StrEnum):
@@ -35,7 +36,7 @@ class RetryReason(StrEnum):
     BUG = "bug"  # our own code failed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """Any 2xx: the conversion is recorded."""
 
@@ -85,7 +86,7 @@ class Refused:
 Reply = Accepted | AlreadyKnown | Throttled | Unavailable | Misconfigured | Refused
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivered:
     """Neuroon has recorded the conversion."""
 

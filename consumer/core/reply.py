@@ -6,7 +6,6 @@ alone decides what becomes of the order, and the body only explains it to a pers
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -14,6 +13,7 @@ from http import HTTPStatus
 from pydantic import SecretStr
 
 from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
+from consumer.core.value import value
 
 # Longest wait that a server may ask for. A week is as long as an order is held by default; more is a slip of theirs.
 MAX_RETRY_AFTER = 7 * 24 * 3600.0
@@ -37,7 +37,7 @@ _TEXT_LENGTH = 4096
 _TEXT_FIELDS = ("message", "error", "details", "detail", "title", "code")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """One HTTP answer, as far as it matters. `body` may be only the beginning; the headers are None when absent."""
 

@@ -7,6 +7,7 @@ from consumer.core import delivery as header
 from consumer.core.delivery import Delivery, Journey, Properties, clip, foreign_headers, stamp, write_journey
 from consumer.core.ladder import Ladder
 from consumer.core.outcome import Dead, Outcome, Retry
+from consumer.core.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Queues:
         return f"{self.main}.retry.{delay}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subject:
     """Which order of which shop a message is about, and the event's own id, as far as could be read."""
 

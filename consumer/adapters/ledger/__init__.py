@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from consumer.core.delivery import Journey
 from consumer.core.outcome import Outcome
+from consumer.core.value import value
 
 # Shop id and order id.
 Key = tuple[str, str]
@@ -76,14 +77,14 @@ class Note:
     replays: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Known:
     """An order that has reached Neuroon before; `digest` as in `Record`, None when it was not kept."""
 
     digest: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claimed:
     """Orders looked up.
 
