@@ -74,6 +74,8 @@ def _amount_or_none(value: object) -> Decimal | None:
 
 def _quantity(value: object) -> Decimal:
     """The quantity as it was given, fraction and all: the line total is worked out from it."""
+    if type(value) is int and 0 < value <= QUANTITY_LIMIT:
+        return Decimal(value)  # nearly all are
     quantity = to_amount(value)
     if isinstance(quantity, NotAnAmount) or not quantity or quantity > QUANTITY_LIMIT:
         raise _unfit(A_QUANTITY)

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 
 # Amounts stay below this: far above any order, and small enough that no exponent can blow up in rounding.
 AMOUNT_LIMIT = 10**15
+_BELOW, _ABOVE = Decimal(AMOUNT_LIMIT), Decimal(-AMOUNT_LIMIT)  # to compare with; an int would be converted each time
 
 # Digits that an amount may have. A binary fraction printed in full needs 55; a shop's own decimals a handful.
 AMOUNT_DIGITS = 100
@@ -90,7 +91,7 @@ def to_amount(value: object) -> Decimal | NotAnAmount:
 
 def _within_bounds(amount: Decimal) -> Decimal | NotAnAmount:
     """The amount, if it can be worked with exactly. What is not finite was written with an enormous exponent."""
-    if not amount.is_finite() or not -AMOUNT_LIMIT < amount < AMOUNT_LIMIT:
+    if not amount.is_finite() or not _ABOVE < amount < _BELOW:
         return _TOO_LARGE
     taken = _READING.plus(amount)
     return taken if taken == amount else _TOO_LONG

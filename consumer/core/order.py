@@ -1,5 +1,6 @@
 """A paid order as a value, and how the body of a message becomes one."""
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -10,9 +11,10 @@ from consumer.core.body import Unreadable, decode
 from consumer.core.event import NEGATIVE, ORDER_ID, SHOP_ID, UNFIT, OrderPaidEvent, OrderPaidLine
 from consumer.core.identifier import to_identifier
 from consumer.core.money import product
+from consumer.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """One line: `quantity` rounded up, `line_total` exact and not rounded yet, `search_log_id` if it has its own."""
 
@@ -22,7 +24,7 @@ class Line:
     search_log_id: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderPaid:
     """A paid order, checked whole. Amounts are exact, in major units of `currency` (an ISO 4217 code in upper case).
 
@@ -92,9 +94,7 @@ def _order(event: OrderPaidEvent) -> OrderPaid | Malformed:
         total = _line_total(each)
         if total is None:
             return Malformed(f"lines[{index}]: lineTotal or unitPrice required", event.order_id, event.shop_id)
-        whole = int(each.quantity)
-        quantity = whole if whole == each.quantity else whole + 1
-        lines.append(Line(each.product_id, quantity, total, each.search_log_id))
+        lines.append(Line(each.product_id, math.ceil(each.quantity), total, each.search_log_id))
     return OrderPaid(
         event.order_id,
         event.order_value,
