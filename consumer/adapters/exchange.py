@@ -30,6 +30,7 @@ class Exchange(httpx.AsyncByteStream):
         self._parser = HttpResponseParser(self)
         self._head: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
         self._headers: list[tuple[bytes, bytes]] = []
+        self._answer: tuple[int, list[tuple[bytes, bytes]]] | None = None  # status and headers, once they are there
         self._head_size = 0
         self._chunks: deque[bytes] = deque()
         self._news: asyncio.Future[None] | None = None
@@ -41,13 +42,21 @@ class Exchange(httpx.AsyncByteStream):
 
     def feed(self, data: bytes) -> None:
         """These bytes have arrived."""
-        self._head_size += 0 if self._head.done() else len(data)
         try:
             self._parser.feed_data(data)
+            broken = False
         except (HttpParserError, HttpParserUpgrade):
+            broken = True
+        if not self._head.done():
+            self._head_size += len(data)
+            if self._answer is not None:  # it counts from here on, whatever becomes of the body
+                self._head.set_result(self._response(*self._answer))
+            elif self._head_size > HEAD_LIMIT:
+                broken = True
+        if broken:
             self.fail("protocol error")
-        if self._head_size > HEAD_LIMIT and not self._head.done():
-            self.fail("protocol error")
+        if self.complete:
+            del self._parser  # it knows us as we know it: a circle of a dozen objects, left to the cycle collector
 
     def fail(self, why: str) -> None:
         """Nothing more arrives."""
@@ -87,15 +96,16 @@ class Exchange(httpx.AsyncByteStream):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The status counts from here on, whatever becomes of the body."""
+        """Status and headers are known; those of an informational answer are none."""
         status = self._parser.get_status_code()
-        if status >= _INFORMATIONAL and not self._head.done():
-            self._head.set_result(httpx.Response(status, headers=self._headers, stream=self))
+        if status >= _INFORMATIONAL and self._answer is None:
+            self._answer, self._headers = (status, self._headers), []  # trailers are none of them
 
     def on_body(self, chunk: bytes) -> None:
         """Some of it, without what chunked coding adds."""
-        self._chunks.append(chunk)
-        self._tell()
+        if not self.complete:
+            self._chunks.append(chunk)
+            self._tell()
 
     def on_message_complete(self) -> None:
         """The end; that of an informational answer is none."""
@@ -103,28 +113,37 @@ class Exchange(httpx.AsyncByteStream):
             self.complete, self.reusable = True, self._parser.should_keep_alive()
             self._tell()
 
+    def _response(self, status: int, headers: list[tuple[bytes, bytes]]) -> httpx.Response:
+        """With a body that came along with the head, as nearly all do, there is nothing to wait for."""
+        stream = httpx.ByteStream(b"".join(self._chunks)) if self.complete else self
+        return httpx.Response(status, headers=headers, stream=stream)
+
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
 
 class Connection(asyncio.Protocol):
-    """`free` is called when an exchange has ended and the next one may begin."""
+    """`free` is called when an exchange has ended and the next one may begin.
+
+    `was_kept`: it was in use after an exchange before, so that the server is one that keeps connections.
+    """
 
     def __init__(self, free: Callable[["Connection"], None]) -> None:
         self.idle_since = 0.0
+        self.was_kept = False
         self._free = free
         self._exchange: Exchange | None = None
         self._transport: asyncio.Transport
         self._readable = select.poll()
 
-    @property
-    def is_open(self) -> bool:
+    def is_open(self, *, look: bool) -> bool:
         """Whether it may be asked. With something to read before that, the server has closed it, or speaks no HTTP.
 
-        The event loop may not have come to that yet, and an order that is sent now would be lost with the connection.
+        The event loop may not have come to that yet, and an order that is sent now would be lost with the connection;
+        `look` asks the kernel.
         """
-        return not (self._transport.is_closing() or self._readable.poll(0))
+        return not (self._transport.is_closing() or (look and self._readable.poll(0)))
 
     def ask(self, request: bytes) -> Exchange:
         """Send a request; its answer, as it arrives."""

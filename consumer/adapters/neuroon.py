@@ -128,12 +128,17 @@ class Neuroon:
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 response = await self._wire.handle_async_request(request)
-                now = asyncio.get_running_loop().time()
-                limit.reschedule(min(limit.when() or now, now + BODY_SECONDS))
-                await _read_beginning(response, body)
+                if isinstance(response.stream, httpx.ByteStream):  # all of it came with the head
+                    body += b"".join(response.stream)
+                else:
+                    now = asyncio.get_running_loop().time()
+                    limit.reschedule(min(limit.when() or now, now + BODY_SECONDS))
+                    await _read_beginning(response, body)
         except Exception:
             if response is None:
                 raise
+        if response.is_success:  # nothing is asked of its headers, and each look at one takes more than 1 us
+            return Answer(response.status_code, bytes(body[:BODY_LIMIT]))
         headers = response.headers
         return Answer(
             response.status_code, bytes(body[:BODY_LIMIT]), headers.get("Retry-After"), headers.get("Location")

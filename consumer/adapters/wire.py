@@ -15,6 +15,10 @@ from consumer.adapters.trust import client_context
 
 # Tomcat, which Spring services stand on, closes a connection after 20 s without a request: ours are given up earlier.
 KEEPALIVE_SECONDS = 15.0
+# Servers close a connection that was idle for a while, and some close each one after its first answer. To look is a
+# system call, and meanwhile other threads take the interpreter's lock: 2 % of an order. One that was kept before, and
+# has just been used, is not looked at.
+LOOK_AFTER_SECONDS = 0.01
 
 Origin = tuple[str, str, int]
 
@@ -57,10 +61,13 @@ class Wire(httpx.AsyncBaseTransport):
 
     def _take(self, origin: Origin) -> Connection | None:
         """The connection that was used last, so that the others grow old; None when there is none."""
-        idle = self._idle.get(origin)
+        idle, now = self._idle.get(origin), asyncio.get_running_loop().time()
         while idle:
             connection = idle.pop()
-            if connection.is_open and not self._is_old(connection):
+            seconds = now - connection.idle_since
+            look = seconds > LOOK_AFTER_SECONDS or not connection.was_kept
+            if seconds <= KEEPALIVE_SECONDS and connection.is_open(look=look):
+                connection.was_kept = True
                 return connection
             connection.close()
         return None
@@ -70,13 +77,10 @@ class Wire(httpx.AsyncBaseTransport):
             connection.close()
             return
         idle = self._idle.setdefault(origin, deque())
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = now = asyncio.get_running_loop().time()
         idle.append(connection)
-        if self._is_old(idle[0]):
+        if now - idle[0].idle_since > KEEPALIVE_SECONDS:
             idle.popleft().close()
-
-    def _is_old(self, connection: Connection) -> bool:
-        return asyncio.get_running_loop().time() - connection.idle_since > KEEPALIVE_SECONDS
 
     async def _connect(self, origin: Origin, seconds: float | None) -> Connection:
         scheme, host, port = origin
