@@ -13,9 +13,9 @@ from consumer.logsink import LogSink
 from consumer.settings import SettingsError
 from consumer.telemetry import configure_logging
 
-# Objects between two looks of Python's cycle collector at the youngest: an order makes some hundreds, none of them in a
-# cycle, and 700, the default, costs a tenth of the rate in a drain. 10,000 cost 2 MB.
-_YOUNG_OBJECTS = 10_000
+# Objects between two looks of Python's cycle collector at the youngest. An order makes some hundreds, none of them in a
+# cycle, and 500 orders in flight are more than 10,000: with the default of 700 a tenth of a drain went into looking.
+_YOUNG_OBJECTS = 50_000
 
 
 @click.command()
