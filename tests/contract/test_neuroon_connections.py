@@ -1,6 +1,7 @@
 """Connections to Neuroon: kept while they are good, never waited for, and closed when nobody wants their answer."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +122,19 @@ async def test_an_address_of_version_6(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await api.post(conversion(), shop_at(url)) == Accepted(200)
         assert addresses == ["::1"]
         assert f"\r\nHost: {url.removeprefix('http://')}\r\n" in server.requests[0]
+
+
+async def test_an_exchange_leaves_nothing_to_the_cycle_collector() -> None:
+    """Parser and exchange know each other; left in a circle, they cost a busy consumer a tenth of its time."""
+    rounds = 50
+    async with RawServer(OK) as server, Neuroon(timeout=5.0) as api:
+        shop = shop_at(server.url)
+        assert await api.post(conversion(), shop) == Accepted(200)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(rounds):
+                await api.post(conversion(), shop)
+            assert gc.collect() < rounds
+        finally:
+            gc.enable()
