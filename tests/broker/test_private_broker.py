@@ -39,8 +39,8 @@ async def test_what_was_confirmed_outlives_the_process(own_broker: PrivateBroker
     url = own_broker.url
     async with await _connect(url) as connection:
         await (await connection.channel()).declare_queue(names.queue, durable=True)
-    # A confirm tells that a message is on disk. Of the queue itself nothing is promised so soon: Mnesia's log is written
-    # behind, and once a queue that was new was gone with the process. `catch`: a broker may keep its queues elsewhere.
+    # A confirm tells that a message is on disk. Of the queue itself nothing is promised so soon: once, one that was new
+    # was gone with the process. `catch`: a broker may keep its queues elsewhere than in Mnesia.
     await asyncio.to_thread(own_broker.ctl, "eval", "catch mnesia:sync_log().")
     await _publish(url, names.queue, b"order")
     await asyncio.to_thread(getattr(own_broker, blow))
