@@ -47,7 +47,8 @@ class Wire(httpx.AsyncBaseTransport):
         try:
             return await exchange.response()
         except BaseException:
-            connection.abort()
+            if not exchange.complete:  # else it is free, and may be another order's by now
+                connection.abort()
             raise
 
     async def aclose(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from consumer.adapters import wire as module
+from consumer.adapters.exchange import Connection
 from consumer.adapters.neuroon import Neuroon
 from consumer.core.outcome import Accepted, Refused, Reply, Unavailable
 from tests.support.eventually import eventually
@@ -138,3 +139,24 @@ async def test_an_exchange_leaves_nothing_to_the_cycle_collector() -> None:
             assert gc.collect() < rounds
         finally:
             gc.enable()
+
+
+async def test_giving_up_on_an_answer_that_is_there_leaves_the_connection_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is free from then on: to end it would end whatever was asked on it meanwhile."""
+    free = module.Wire._free
+
+    def freed(self: module.Wire, origin: module.Origin, connection: Connection) -> None:
+        free(self, origin, connection)
+        posting.cancel()
+
+    async with RawServer(OK) as server, Neuroon(timeout=5.0) as api:
+        shop = shop_at(server.url)
+        posting = asyncio.ensure_future(api.post(conversion(), shop))
+        with monkeypatch.context() as patched:
+            patched.setattr(module.Wire, "_free", freed)
+            with pytest.raises(asyncio.CancelledError):
+                await posting
+        assert await api.post(conversion(), shop) == Accepted(200)
+        assert server.connections == 1
