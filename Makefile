@@ -25,9 +25,10 @@ demo: setup ## watch orders go from a private RabbitMQ to a local Neuroon
 	@$(BIN)/neuroon-consumer demo
 
 # In two processes, because tests mostly wait, for brokers and retries; each has a RabbitMQ and a PostgreSQL of its own.
-# ARGS="-n 0" runs all in one, for a debugger.
+# Each begins with a half of the files, in order, and takes from the other's end when it is through: costly fixtures of
+# a module are made once. ARGS="-n 0" runs all in one, for a debugger.
 test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose)
-	@$(BIN)/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+	@$(BIN)/pytest --numprocesses=2 --dist=worksteal $(ARGS)
 
 # Also FAULTS=, how many are drawn (26 a minute), and LEDGER=memory, sqlite or postgres, which both consumers share.
 chaos: setup ## a storm of faults over orders, every one accounted for (SEED=1 MINUTES=20 ORDERS=50000)

@@ -1,10 +1,13 @@
 """Fixtures that every room of tests may use: brokers and databases which nobody else uses, and names in them."""
 
+import asyncio
+import functools
 import gc
+import inspect
 import os
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -23,6 +26,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+# Without its fixtures, the slowest takes 40 s on a quiet machine and 100 s on a busy one. Far below
+# faulthandler_timeout, which counts fixtures, too, and ends the process.
+_TEST_SECONDS = 240.0
+
 
 def pytest_configure() -> None:
     """Give each process of a run its own ports: one whose node is down must not lose its port to another's node."""
@@ -33,10 +40,19 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what hurts `own_broker` in one process: a second such node would cost another 5 s, 4 of them of work."""
+    """Bound every test that can be bounded: it then fails, with its name and with what it was waiting for."""
     for item in items:
-        if "own_broker" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("own_broker"))
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def bounded(**fixtures: object) -> None:
+        async with asyncio.timeout(_TEST_SECONDS):
+            await test(**fixtures)
+
+    return bounded
 
 
 @dataclass(frozen=True, slots=True)

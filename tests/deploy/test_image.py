@@ -191,7 +191,6 @@ def _assert_contained(pid: int, volume: Path) -> None:
     assert Path(f"{here}/root{volume}/ledger.db").stat().st_uid == 65532
 
 
-@pytest.mark.xdist_group("image")
 def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: Path) -> None:
     """No pip, no builder, no source tree: the wheel stands alone."""
     packages = next((installed / "neuroon/lib").glob("python*/site-packages"))
@@ -210,14 +209,12 @@ def test_the_environment_holds_the_program_and_no_tool_to_change_it(installed: P
     assert shown.stdout.startswith(str(packages))
 
 
-@pytest.mark.xdist_group("image")
 def test_the_environment_stays_small(installed: Path) -> None:
     """95 MB above the base image, and not much more by something that nobody noticed."""
     files = [each for each in (installed / "neuroon").rglob("*") if each.is_file() and not each.is_symlink()]
     assert sum(each.stat().st_size for each in files) < 110_000_000
 
 
-@pytest.mark.xdist_group("image")
 def test_nothing_in_the_environment_tells_where_it_was_built(installed: Path) -> None:
     """Temporary folders have another name at every build, and two builds of the same sources are to be equal."""
     files = [each for each in (installed / "neuroon").rglob("*") if each.is_file()]
@@ -226,7 +223,6 @@ def test_nothing_in_the_environment_tells_where_it_was_built(installed: Path) ->
     assert list((installed / WORKSHOP).iterdir()) == []
 
 
-@pytest.mark.xdist_group("image")
 async def test_it_runs_as_nobody_in_a_read_only_folder_and_ends_on_sigterm(
     installed: Path, broker: PrivateBroker, names: Names
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer import stock as module
+from consumer.adapters.deadletterqueue import DeadLetterQueue
 from consumer.adapters.link import connect
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import declare
@@ -15,6 +16,8 @@ from consumer.core.delivery import Journey, Properties
 from consumer.core.outcome import Delivered
 from consumer.core.settlement import Subject
 from consumer.core.shop import Shops
+from consumer.deadletters.browse import Desk, looking
+from consumer.deadletters.filters import Filter
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox
 from consumer.settings import read_settings
@@ -78,6 +81,27 @@ async def test_the_first_money_is_told_at_once_and_gone_with_the_letters(broker:
         await at_broker.take_dead()
         await stock.count(at_broker.connection)
         assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
+
+
+async def test_letters_that_somebody_looks_at_are_still_there(broker: PrivateBroker, names: Names) -> None:
+    """The broker does not count what somebody holds: number and money stay told meanwhile."""
+    settings, telemetry = read_settings(environment(broker.url, names)), Telemetry()
+    wanted, read = wanted_topology(settings), letter_reader(settings, lambda: Shops(()))
+    stock = Stock(broker.url, wanted, settings.routes.queues, telemetry, read)
+    async with desk(broker.url, names) as at_broker:
+        await declare(at_broker.connection, wanted)
+        publisher = await Publisher.open(at_broker.connection)
+        for number in range(2):
+            event = order(f"ORD-{number}")
+            await publisher.publish(event, {}, Properties("application/json"), routing_key=f"{names.queue}.dlq")
+        for _ in range(2):
+            await stock.count(at_broker.connection)
+        queue = DeadLetterQueue(at_broker.connection, settings.routes.queues)
+        async with looking(Desk(queue, read), Filter()) as look:
+            assert await look.take()
+            await stock.count(at_broker.connection)
+        assert _value(telemetry.registry, "dead_letters") == 2
+        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
 
 
 async def test_the_age_of_what_waits_is_told_while_nothing_moves(

@@ -26,8 +26,7 @@ from tests.support.postgres import PrivatePostgres
 from tests.support.program import environment
 from tests.support.tlsfront import tls_front
 
-# A group, so that one process runs them all, on one node with TLS.
-pytestmark = [pytest.mark.usefixtures("collected"), pytest.mark.xdist_group("tls")]
+pytestmark = pytest.mark.usefixtures("collected")
 
 
 @pytest.fixture(scope="module")
