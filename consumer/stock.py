@@ -8,6 +8,7 @@ minutes, never while somebody else looks, and never again once a letter has used
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Mapping
 
@@ -65,13 +66,16 @@ class Stock:
         ends = {self._queues.main, self._queues.dead}
         retry = sum(state.messages for name, state in states.items() if state and name not in ends)
         main, dead = states[self._queues.main], states[self._queues.dead]
-        self._telemetry.waiting(_messages(main), retry, _messages(dead))
+        number = None if dead is None else dead.messages
+        if dead is not None and dead.consumers:
+            number = max(dead.messages, self._dead)  # the broker does not count what somebody holds at a look
+        self._telemetry.waiting(_messages(main), retry, math.nan if number is None else number)
         self._failing = False
-        if dead is not None and not dead.messages:
+        if number == 0:
             self._tell(Summary())  # known without a look, which would put off the next one
         elif self._read is not None and dead is not None and self._is_time(dead):
             await self._look(connection, self._read)
-        self._dead = dead.messages if dead is not None else -1
+        self._dead = -1 if number is None else number
 
     def _is_time(self, dead: QueueState) -> bool:
         settled = dead.messages == self._dead != self._told and not dead.consumers
@@ -87,6 +91,8 @@ class Stock:
                     summary.add(letter)
                     worn = worn or _returns(held.delivery.headers) >= WORN
                 if look.shared:
+                    # Two that looked at one moment, as after a start of the broker, must not meet again each time.
+                    self._looked -= LOOK_SECONDS * random.random()  # noqa: S311 - nothing secret
                     return
         except NoQueueError:
             return
