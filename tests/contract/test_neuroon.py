@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -67,7 +68,7 @@ async def test_conflict(known_conflicts: bool, kind: type[Reply]) -> None:
         ("404", Misconfigured(404, "The sandbox was asked to fail")),
         ("408", Unavailable("answered 408", 408)),
         ("409", Refused(409, "The sandbox was asked to fail")),
-        ("413:body=empty", Refused(413, "answered 413 Request Entity Too Large")),
+        ("413:body=empty", Refused(413, f"answered 413 {HTTPStatus(413).phrase}")),
         ("415", Refused(415, "The sandbox was asked to fail")),
         ("422", Refused(422, "The sandbox was asked to fail")),
         ("425", Unavailable("answered 425", 425)),

@@ -32,19 +32,27 @@ class Cluster:
         if not isinstance(first, LocalNode):
             first.close()
             raise NoBrokerError("a cluster needs an installed RabbitMQ: apt-get install rabbitmq-server")
-        nodes = [first, *(first.beside() for _ in range(_SIZE - 1))]
-        formation = [f"cluster_formation.classic_config.nodes.{at} = {node.name}" for at, node in enumerate(nodes, 1)]
-        for node in nodes:
-            with (node.folder / "rabbitmq.conf").open("a") as settings:
-                settings.write("\n".join(formation) + "\n")
-        self.members = tuple(map(Member, nodes))
+        self.members = tuple(map(Member, [first, *(first.beside() for _ in range(_SIZE - 1))]))
+        self._formed = False
 
     def start(self) -> None:
         """Start those that do not run, and wait until all take connections."""
-        # The first by itself: nodes that find nobody when they look for each other found a cluster each.
-        self.members[0].start()
         with ThreadPoolExecutor(_SIZE) as pool:
             list(pool.map(Member.start, self.members))
+        if not self._formed:
+            self._form()
+
+    def _form(self) -> None:
+        """Make one of them.
+
+        Left to themselves, RabbitMQ 3 wants to be started one after the other, lest each found a cluster of its own,
+        and RabbitMQ 4 all at once, since the first waits for the others.
+        """
+        first, *others = self.members
+        for other in others:
+            for command in (("stop_app",), ("join_cluster", first.name), ("start_app",)):
+                other.ctl(*command)
+        self._formed = True
 
     def leader(self, queue: str, *, asked: Member) -> Member | None:
         """Whose member of `queue` leads, as `asked` knows; None while not every node has a member."""

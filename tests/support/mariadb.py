@@ -27,7 +27,7 @@ PASSWORD = "p@ss/w\u00f6rd:%"
 class PrivateMariadb(OwnServer):
     """A server with a user `shop` who may do everything, and a user `certified` who must show a certificate.
 
-    With `papers` it takes nobody without TLS.
+    With `papers` it takes nobody without TLS; without, it offers none.
     """
 
     name = "MariaDB"
@@ -38,7 +38,7 @@ class PrivateMariadb(OwnServer):
     def __init__(self, papers: Papers | None = None) -> None:
         self.programs = _programs()
         super().__init__()
-        self.settings: tuple[str, ...] = ()
+        self.settings: tuple[str, ...] = ("--skip-ssl",)  # since 11.4 it would make a certificate by itself
         if papers is not None:
             lent = papers.lent(self.folder / "papers", self._user)
             certificate, key = lent.pair("server")
@@ -87,7 +87,8 @@ class PrivateMariadb(OwnServer):
 
     def _takes_queries(self) -> bool:
         """Whether it answers at all: the admin program takes "access denied" for an answer, too."""
-        asked = [str(self.programs["mariadb-admin"]), "--no-defaults", f"--socket={self._socket}", "--silent", "ping"]
+        admin = str(self.programs["mariadb-admin"])
+        asked = [admin, "--no-defaults", "--skip-ssl", f"--socket={self._socket}", "--silent", "ping"]
         return subprocess.run(asked, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     @property
