@@ -174,7 +174,7 @@ async def test_tls_that_is_asked_for_is_never_done_without(shop: Shop, tls_maria
     """A server that offers none is left; one that insists refuses who wants none; by default it is used if offered."""
     with pytest.raises(OutboxError, match="doesn't support it"):
         await open_outbox(f"{shop.url}?ssl-mode=REQUIRED")
-    with pytest.raises(OutboxError, match="Access denied|insecure transport"):
+    with pytest.raises(OutboxError, match=r"Access denied|insecure transport"):
         await open_outbox(secured(tls_mariadb, ssl_mode="DISABLED"))
     for query in ({}, {"ssl_mode": "REQUIRED"}):
         with pytest.raises(OutboxError, match=IN):

@@ -50,7 +50,12 @@ async def command(environ: dict[str, str], *arguments: str, stdin: bytes = b"") 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    out, err = await process.communicate(stdin)
+    try:
+        out, err = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:  # it hangs, and the test's time is up
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -67,8 +72,16 @@ class Consumer:
 
     async def start(self) -> None:
         """Start it, or start it again."""
+        # It says nothing on stdout; should it outlive us, it must not keep whoever reads ours waiting for its end.
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "consumer", "run", cwd=ROOT, env=self._environ, stderr=subprocess.PIPE
+            sys.executable,
+            "-m",
+            "consumer",
+            "run",
+            cwd=ROOT,
+            env=self._environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         assert self._process.stderr is not None
         self._reading = asyncio.create_task(self._read(self._process.stderr))

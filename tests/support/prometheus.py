@@ -51,13 +51,14 @@ class PrivatePrometheus:
         return {series["metric"]["alertname"] for series in await self.query('ALERTS{alertstate="firing"}')}
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(*self._command)
+        with (Path(self._folder.name) / "log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdout=log, stderr=log)
         await eventually(self._is_up, timeout=30, what="Prometheus is up")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()  # what it has stored goes with its folder
             await self._process.wait()
         self._folder.cleanup()
 
