@@ -1,5 +1,6 @@
 """From events to conversions, through a real broker, with the program as its users run it."""
 
+import asyncio
 import gzip
 import json
 import random
@@ -120,11 +121,13 @@ async def test_kill_in_the_middle_loses_nothing(broker: PrivateBroker, names: Na
     async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
         environ = environment(broker.url, names, sandbox, CONSUMER_CONCURRENCY=str(concurrency))
         async with Consumer(environ) as consumer:
-            await at_broker.publish(*(order(f"ORD-{index}") for index in range(count)))
+            # A consumer may be as fast as the publisher, and would be through when that is.
+            publishing = asyncio.create_task(at_broker.publish(*(order(f"ORD-{index}") for index in range(count))))
             await eventually(lambda: len(sandbox.orders) > count // 4, timeout=60)
             consumer.send(signal.SIGKILL)
             await consumer.wait()
             assert len(sandbox.orders) < count, "killed too late to show anything"
+            await publishing
             await consumer.start()
             await eventually(lambda: len(sandbox.orders) == count, timeout=90)
             await eventually(lambda: at_broker.is_empty(names.queue), timeout=20)
