@@ -1,6 +1,9 @@
 """The numbers that need the broker: what waits, what is dead, and how much money that is."""
 
 import math
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -83,24 +86,48 @@ async def test_the_first_money_is_told_at_once_and_gone_with_the_letters(broker:
         assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
 
 
-async def test_letters_that_somebody_looks_at_are_still_there(broker: PrivateBroker, names: Names) -> None:
-    """The broker does not count what somebody holds: number and money stay told meanwhile."""
-    settings, telemetry = read_settings(environment(broker.url, names)), Telemetry()
+@asynccontextmanager
+async def two_letters(broker: PrivateBroker, names: Names, telemetry: Telemetry) -> AsyncIterator[tuple[Stock, Desk]]:
+    """Two dead letters, and who counts them on a connection beside that of who may look at them."""
+    settings = read_settings(environment(broker.url, names))
     wanted, read = wanted_topology(settings), letter_reader(settings, lambda: Shops(()))
-    stock = Stock(broker.url, wanted, settings.routes.queues, telemetry, read)
     async with desk(broker.url, names) as at_broker:
         await declare(at_broker.connection, wanted)
         publisher = await Publisher.open(at_broker.connection)
         for number in range(2):
             event = order(f"ORD-{number}")
             await publisher.publish(event, {}, Properties("application/json"), routing_key=f"{names.queue}.dlq")
+        operator = Desk(DeadLetterQueue(at_broker.connection, settings.routes.queues), read)
+        yield Stock(broker.url, wanted, settings.routes.queues, telemetry, read), operator
+
+
+async def test_letters_that_somebody_looks_at_are_still_there(broker: PrivateBroker, names: Names) -> None:
+    """The broker does not count what somebody holds: number and money stay told meanwhile."""
+    telemetry = Telemetry()
+    async with two_letters(broker, names, telemetry) as (stock, operator), await connect(broker.url, "test") as link:
         for _ in range(2):
-            await stock.count(at_broker.connection)
-        queue = DeadLetterQueue(at_broker.connection, settings.routes.queues)
-        async with looking(Desk(queue, read), Filter()) as look:
+            await stock.count(link)
+        async with looking(operator, Filter()) as look:
             assert await look.take()
-            await stock.count(at_broker.connection)
+            await stock.count(link)
         assert _value(telemetry.registry, "dead_letters") == 2
+        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
+
+
+async def test_two_who_looked_at_one_moment_do_not_meet_again(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who saw only a part of the letters tells nothing, and looks again after a wait that is drawn."""
+    telemetry = Telemetry()
+    async with two_letters(broker, names, telemetry) as (stock, operator), await connect(broker.url, "test") as link:
+        await stock.count(link)
+        monkeypatch.setattr(random, "random", lambda: 1.0)  # the shortest wait
+        async with looking(operator, Filter()) as look:
+            assert await look.take()
+            assert stock._read is not None
+            await stock._look(link, stock._read)
+        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
+        await stock.count(link)
         assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
 
 
