@@ -41,7 +41,7 @@ class Stock:
     ) -> None:
         self._url, self._wanted, self._queues, self._telemetry, self._read = url, wanted, queues, telemetry, read
         self._told = self._dead = -1  # how many letters the money told belongs to; how many there were a moment ago
-        self._looked = -math.inf
+        self._looked = self._unheld = -math.inf
         self._failing = False
 
     async def run(self) -> None:
@@ -66,9 +66,7 @@ class Stock:
         ends = {self._queues.main, self._queues.dead}
         retry = sum(state.messages for name, state in states.items() if state and name not in ends)
         main, dead = states[self._queues.main], states[self._queues.dead]
-        number = None if dead is None else dead.messages
-        if dead is not None and dead.consumers:
-            number = max(dead.messages, self._dead)  # the broker does not count what somebody holds at a look
+        number = None if dead is None else self._number(dead)
         self._telemetry.waiting(_messages(main), retry, math.nan if number is None else number)
         self._failing = False
         if number == 0:
@@ -76,6 +74,14 @@ class Stock:
         elif self._read is not None and dead is not None and self._is_time(dead):
             await self._look(connection, self._read)
         self._dead = -1 if number is None else number
+
+    def _number(self, dead: QueueState) -> int:
+        """How many there are: what somebody holds at a look, which is short, the broker does not count, and is not gone."""
+        now = time.monotonic()
+        if not dead.consumers:
+            self._unheld = now
+        looked_at = dead.consumers > 0 and now - self._unheld < LOOK_SECONDS
+        return max(dead.messages, self._dead) if looked_at else dead.messages
 
     def _is_time(self, dead: QueueState) -> bool:
         settled = dead.messages == self._dead != self._told and not dead.consumers

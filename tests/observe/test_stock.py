@@ -101,8 +101,10 @@ async def two_letters(broker: PrivateBroker, names: Names, telemetry: Telemetry)
         yield Stock(broker.url, wanted, settings.routes.queues, telemetry, read), operator
 
 
-async def test_letters_that_somebody_looks_at_are_still_there(broker: PrivateBroker, names: Names) -> None:
-    """The broker does not count what somebody holds: number and money stay told meanwhile."""
+async def test_letters_that_somebody_looks_at_are_still_there(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker does not count what somebody holds: number and money stay told meanwhile, but not for ever."""
     telemetry = Telemetry()
     async with two_letters(broker, names, telemetry) as (stock, operator), await connect(broker.url, "test") as link:
         for _ in range(2):
@@ -110,8 +112,12 @@ async def test_letters_that_somebody_looks_at_are_still_there(broker: PrivateBro
         async with looking(operator, Filter()) as look:
             assert await look.take()
             await stock.count(link)
-        assert _value(telemetry.registry, "dead_letters") == 2
-        assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
+            assert _value(telemetry.registry, "dead_letters") == 2
+            assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
+            monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+            await stock.count(link)
+            assert _value(telemetry.registry, "dead_letters") == 0
+            assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
 
 
 async def test_two_who_looked_at_one_moment_do_not_meet_again(
