@@ -76,7 +76,7 @@ class Stock:
         self._dead = -1 if number is None else number
 
     def _number(self, dead: QueueState) -> int:
-        """How many there are: what somebody holds at a look, which is short, the broker does not count, and is not gone."""
+        """How many there are: what somebody holds at a look, which is short, is not counted by the broker, nor gone."""
         now = time.monotonic()
         if not dead.consumers:
             self._unheld = now
