@@ -15,10 +15,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from bench.harness.events import canonical
 from bench.harness.publishing import Publisher
-from consumer.adapters.brake import Brake
-from consumer.adapters.inbound import to_delivery
 from consumer.adapters.link import connect, open_channel
-from consumer.adapters.stream import DeliveryStream
 from consumer.adapters.topology import declare
 from consumer.app import wanted_topology
 from consumer.core.delivery import Delivery
@@ -61,13 +58,7 @@ async def by_library(url: str) -> float:
         count = Count(channel)
 
         async def receive(message: DeliveredMessage) -> None:
-            delivery = to_delivery(
-                message.header.properties,
-                message.body,
-                exchange=message.exchange or "",
-                routing_key=message.routing_key or "",
-                redelivered=bool(message.redelivered),
-            )
+            delivery = Delivery(message.body, message.exchange or "", message.routing_key or "")
             count.one(message.delivery_tag or 0, delivery)
 
         return await consumed(channel, count, receive)
@@ -75,11 +66,10 @@ async def by_library(url: str) -> float:
 
 async def by_stream(url: str) -> float:
     """The same, each of them taken out of the stream."""
-    stream = DeliveryStream(Brake())
-    async with await connect(url, "bench", stream) as connection:
+    async with await connect(url, "bench") as connection:
         channel = await open_channel(connection)
         count = Count(channel)
-        stream.take(channel.number, count.one)
+        connection.stream.take(channel.number, count.one)
 
         async def never(_: DeliveredMessage) -> None:
             raise AssertionError("a delivery was missed")

@@ -11,11 +11,12 @@ from contextlib import AsyncExitStack
 import httpx
 import structlog
 
+from consumer import pipeline
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
 from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
-from consumer.adapters.rabbit import Rabbit
+from consumer.adapters.rabbit import Handled, Rabbit
 from consumer.adapters.topology import Topology, topology
 from consumer.adapters.trust import NoTrustError
 from consumer.adapters.wire import Wire
@@ -25,7 +26,6 @@ from consumer.balance import BalanceWatch
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.reading import Ignored
-from consumer.core.settlement import Settlement
 from consumer.core.shop import Shops
 from consumer.deadletters.letter import Read
 from consumer.doctor import Level, check_budgets
@@ -128,8 +128,9 @@ class App:
             wanted_topology(settings),
             prefetch=settings.consumer_concurrency,
             create=settings.consumer_declare,
-            handler=self._handle,
+            handler=self,
         )
+        self.rabbit.settling_failed = self.telemetry.settling_failures.inc
         self.stock = self._new_stock()
         self.health = Health(self.rabbit, self.admission, _patience(settings))
         self._show_gauges()
@@ -208,11 +209,16 @@ class App:
                 task.cancel()
             await asyncio.gather(*background, consuming, stopping, return_exceptions=True)
 
-    async def _handle(self, delivery: Delivery) -> tuple[Settlement, Callable[[], None]]:
-        published = delivery.properties.timestamp
-        self.telemetry.backlog.taken(published.timestamp() if published else None, time.time())
-        handled = await self.pipeline.handle(delivery)
+    async def handle(self, delivery: Delivery) -> Handled:
+        """Where a delivery goes; see `Pipeline.handle`."""
+        self.telemetry.backlog.taken(delivery.properties.published_at, time.time())
+        return self._handled(await self.pipeline.handle(delivery))
 
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        """Where a delivery goes on which our own code failed; see `Pipeline.escaped`."""
+        return self._handled(await self.pipeline.escaped(delivery, error))
+
+    def _handled(self, handled: pipeline.Handled) -> Handled:
         def settled() -> None:
             self.health.moved()
             if (report := handled.report) is not None:

@@ -29,6 +29,12 @@ class Intake:
 
     def __call__(self, delivery: Delivery) -> Reading | Awaitable[Reading]:
         """What the message is; never an exception, whatever its bytes."""
+        reading = self._read(delivery)
+        if delivery.unreadable and isinstance(reading, Malformed):
+            return replace(reading, detail=f"{reading.detail}; {delivery.unreadable}")
+        return reading
+
+    def _read(self, delivery: Delivery) -> Reading | Awaitable[Reading]:
         document = decode(delivery.body, delivery.properties.content_encoding)
         if isinstance(document, Unreadable):
             return self._unreadable(delivery)

@@ -107,8 +107,8 @@ class Pipeline:
         """Walk one message to its end. Raises nothing but CancelledError, which leaves the message untried."""
         started = self.world.clock()
         journey = read_journey(delivery, started)
-        if journey.due is not None and started < journey.due:
-            return Handled(self.routes.park_again(delivery, journey.due, started), None)
+        if (due := self.routes.due(journey, started)) is not None:
+            return Handled(self.routes.park_again(delivery, due, started), None)
         subject, step = await self._prepare(delivery, journey)
         if isinstance(step, Several):
             return Handled(self.routes.split(delivery, journey, step.bodies), None)
@@ -126,6 +126,14 @@ class Pipeline:
         else:
             report = self._conclude(subject, journey, step, started)
             await self._remember(report, delivery, None)
+        return Handled(self._settlement(delivery, report), report)
+
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        """The end of a message on which our own code failed unexpectedly, here or after: it costs a try."""
+        started = self.world.clock()
+        journey = read_journey(delivery, started)
+        report = self._conclude(Subject(), journey, _bug(error, Subject(), journey), started)
+        await self._remember(report, delivery, None)
         return Handled(self._settlement(delivery, report), report)
 
     async def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:

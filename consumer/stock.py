@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from aio_pika.abc import AbstractConnection
 
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
+from consumer.adapters.stream import StreamedConnection
 from consumer.adapters.topology import NO_LIMIT, QueueState, Topology, queue_state
 from consumer.core.settlement import Queues
 from consumer.deadletters.browse import Desk, looking
@@ -60,7 +60,7 @@ class Stock:
             self._telemetry.waiting(math.nan, math.nan, math.nan)
             await asyncio.sleep(COUNT_SECONDS)
 
-    async def count(self, connection: AbstractConnection) -> None:
+    async def count(self, connection: StreamedConnection) -> None:
         """Tell the telemetry what lies where now. Raises one of LINK_ERRORS."""
         states = {queue.name: await queue_state(connection, queue.name) for queue in self._wanted.queues}
         ends = {self._queues.main, self._queues.dead}
@@ -87,7 +87,7 @@ class Stock:
         settled = dead.messages == self._dead != self._told and not dead.consumers
         return settled and time.monotonic() - self._looked >= LOOK_SECONDS
 
-    async def _look(self, connection: AbstractConnection, read: Read) -> None:
+    async def _look(self, connection: StreamedConnection, read: Read) -> None:
         self._looked = time.monotonic()
         summary, worn = Summary(), False
         desk = Desk(DeadLetterQueue(connection, self._queues), read)

@@ -148,6 +148,9 @@ class Telemetry:
 
         self.ledger_errors = counter("ledger_errors", "Times that the ledger could not be used, in time or at all")
         self.ledger_pending = gauge("ledger_pending", "Entries that wait to be written to the ledger")
+        self.settling_failures = counter(
+            "settling_failures", "Unexpected errors while one message was handled or settled"
+        )
         self._conflicts = counter("conflicts", "Orders offered again with another content", ("shop",))
         account = "Messages by where they are, and the difference to those received"
         self._balance = gauge("balance", account, ("place",))

@@ -17,17 +17,16 @@ fast as by one basic.get after the other. What was found on 3.10.8 shapes the gi
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from consumer.adapters.inbound import to_delivery
 from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, open_channel
 from consumer.adapters.publisher import Publisher
+from consumer.adapters.stream import DeliveryStream, StreamedConnection
 from consumer.adapters.topology import QueueState, queue_state
-from consumer.core.delivery import Delivery, Properties
+from consumer.core.delivery import Delivery, Properties, believed
 from consumer.core.settlement import Queues
 
 RETURN_SIZE = 32
@@ -64,10 +63,11 @@ class Held:
 class Hold:
     """Letters read one after the other; what is not taken away goes back at the end, in order."""
 
-    def __init__(self, channel: AbstractChannel, queue: str, state: QueueState) -> None:
-        self._channel, self._queue = channel, queue
+    def __init__(self, channel: AbstractChannel, stream: DeliveryStream, queue: str, state: QueueState) -> None:
+        self._channel, self._stream, self._queue = channel, stream, queue
         self._publisher = Publisher(channel)
-        self._arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Held] = asyncio.Queue()
+        stream.take(channel.number, self._receive)
         self._ahead = state.messages  # letters that lay there when the hold began and have not been read
         self._shared_by = state.consumers
         self._windows: list[str] = []
@@ -93,23 +93,16 @@ class Hold:
             return None
         if self._free == 0:
             await self._open_window()
-        message = await self._next()
-        if message is None:
+        held = await self._next()
+        if held is None:
             return None
         self._ahead -= 1
-        self._in_hand = message.delivery_tag or 0
+        self._in_hand = held.tag
         self._read += 1
-        self._bytes += len(message.body)
-        delivery = to_delivery(
-            message.header.properties,
-            message.body,
-            exchange=message.exchange or "",
-            routing_key=message.routing_key or "",
-            redelivered=bool(message.redelivered),
-        )
-        return Held(self._in_hand, delivery)
+        self._bytes += len(held.delivery.body)
+        return held
 
-    async def publish(self, body: bytes, headers: dict[str, object], properties: Properties, queue: str) -> None:
+    async def publish(self, body: bytes, headers: Mapping[str, object], properties: Properties, queue: str) -> None:
         """Publish to `queue` and wait for the confirm; PublishFailedError.
 
         It goes through the channel that acknowledges: the broker reads an acknowledgement before the publish that
@@ -135,11 +128,12 @@ class Hold:
             for window in self._windows:
                 await self._channel.basic_cancel(window, timeout=RPC_TIMEOUT)
             while not self._arrived.empty():
-                self._in_hand = self._arrived.get_nowait().delivery_tag
+                self._in_hand = self._arrived.get_nowait().tag
                 self._keep()
             self._mark()
             await self._return()
             await self._channel.close()
+        self._stream.leave(self._channel.number)
 
     async def _return(self) -> None:
         """Return up to each mark in turn, and wait until the queue has it: whoever looks next is to see all."""
@@ -186,7 +180,7 @@ class Hold:
         size = self._window_size()
         await self._channel.basic_qos(prefetch_count=size, timeout=RPC_TIMEOUT)
         name = f"hold-{len(self._windows):06d}"
-        await self._channel.basic_consume(self._queue, self._receive, consumer_tag=name, timeout=RPC_TIMEOUT)
+        await self._channel.basic_consume(self._queue, self._missed, consumer_tag=name, timeout=RPC_TIMEOUT)
         self._windows.append(name)
         self._free = size
 
@@ -197,10 +191,14 @@ class Hold:
         wanted = max(SMALLEST_WINDOW, (self._ahead + self._read) // WINDOWS)
         return max(1, min(self._ahead, wanted, fitting, LARGEST_WINDOW))
 
-    async def _receive(self, message: DeliveredMessage) -> None:
-        self._arrived.put_nowait(message)
+    def _receive(self, tag: int, delivery: Delivery) -> None:
+        self._arrived.put_nowait(Held(tag, believed(delivery)))
 
-    async def _next(self) -> DeliveredMessage | None:
+    async def _missed(self, _: DeliveredMessage) -> None:
+        """Never called, as long as the stream takes every delivery out of the library's way."""
+        raise RuntimeError("a dead letter was missed")
+
+    async def _next(self) -> Held | None:
         """The next arrival; None when the broker has no more, because somebody else holds the rest."""
         for _ in range(SILENCES):
             if not self._arrived.empty():
@@ -223,7 +221,7 @@ class Hold:
 class DeadLetterQueue:
     """The dead letters of one consumer, and the queues around them."""
 
-    def __init__(self, connection: AbstractConnection, queues: Queues) -> None:
+    def __init__(self, connection: StreamedConnection, queues: Queues) -> None:
         self._connection = connection
         self.queues = queues
 
@@ -235,7 +233,7 @@ class DeadLetterQueue:
         """
         state = await self._quiet_state()
         channel = await open_channel(self._connection, confirms=True)
-        hold = Hold(channel, self.queues.dead, state)
+        hold = Hold(channel, self._connection.stream, self.queues.dead, state)
         try:
             yield hold
         except (asyncio.CancelledError, KeyboardInterrupt):

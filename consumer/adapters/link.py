@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import cast
 
 import aio_pika
 import aiormq
@@ -11,6 +12,7 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from yarl import URL
 
+from consumer.adapters.brake import Brake
 from consumer.adapters.stream import DeliveryStream, StreamedConnection
 
 # A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 with 10, three minutes with 60.
@@ -43,18 +45,28 @@ def own_cancellation() -> Iterator[None]:
         raise ConnectionResetError("connection lost while the broker was asked") from error
 
 
-async def connect(url: str, name: str, stream: DeliveryStream | None = None) -> AbstractConnection:
-    """An open connection, `name` in the broker's lists, that reads through `stream`; raises one of LINK_ERRORS."""
+async def connect(url: str, name: str) -> StreamedConnection:
+    """An open connection, `name` in the broker's lists; raises one of LINK_ERRORS."""
+    stream = DeliveryStream(Brake())
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
     with own_cancellation():
-        return await aio_pika.connect(
+        connection = await aio_pika.connect(
             parsed,
             timeout=CONNECT_TIMEOUT,
             client_properties={"connection_name": name, "product": "neuroon-consumer"},
-            connection_class=aio_pika.Connection if stream is None else partial(StreamedConnection, stream=stream),
+            connection_class=partial(StreamedConnection, stream=stream),
         )
+    stream.agree(frame_max(connection))
+    return cast("StreamedConnection", connection)
+
+
+def frame_max(connection: AbstractConnection) -> int:
+    """The longest frame that was agreed upon with the broker, in bytes; 0: any."""
+    transport = connection.transport
+    tune = getattr(transport and transport.connection, "connection_tune", None)
+    return int(getattr(tune, "frame_max", 0) or 0)
 
 
 def server_version(connection: AbstractConnection) -> tuple[str, str]:

@@ -3,20 +3,19 @@
 import asyncio
 import uuid
 from collections.abc import Mapping
-from typing import cast
 
 import aiormq
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
-from pamqp.common import FieldTable
 
+from consumer.adapters.content import encode_properties, room_for_headers
 from consumer.adapters.link import LINK_ERRORS, describe, open_channel, own_cancellation
-from consumer.core.delivery import Properties
+from consumer.core.delivery import Properties, fitting
+from consumer.core.headers import Headers
 
 # Longer than a quorum queue needs to elect a leader; shorter than the time an operator would call it stuck.
 CONFIRM_TIMEOUT = 15.0
-PERSISTENT = 2
 
 
 class PublishFailedError(Exception):
@@ -32,6 +31,7 @@ class Publisher:
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
+        self._frame_max: int = channel.connection.connection_tune.frame_max
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> "Publisher":
@@ -50,16 +50,19 @@ class Publisher:
     ) -> None:
         """Publish one persistent message and wait for the confirm; raises PublishFailedError.
 
+        Headers that do not fit into a frame are left out as `fitting` says. EncodingError: AMQP has no type for one.
         The message_id is fresh each time: the client library matches returned messages by it, so that of two publishes
         under way with one id the unroutable one would be reported as confirmed.
         """
+        room = room_for_headers(self._frame_max, properties)
+        table = fitting(Headers.of(headers), room).encode()
         try:
             with own_cancellation():
                 confirm = await self._channel.basic_publish(
                     body,
                     exchange=exchange,
                     routing_key=routing_key,
-                    properties=_amqp_properties(headers, properties),
+                    properties=encode_properties(properties, table, uuid.uuid4().hex),
                     mandatory=mandatory,
                     timeout=CONFIRM_TIMEOUT,
                 )
@@ -79,19 +82,3 @@ class Publisher:
         """Close the channel, if it is still open."""
         if not self._channel.is_closed:
             await self._channel.close()
-
-
-def _amqp_properties(headers: Mapping[str, object], properties: Properties) -> Basic.Properties:
-    return Basic.Properties(
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        headers=cast("FieldTable", dict(headers)),
-        delivery_mode=PERSISTENT,
-        priority=properties.priority,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        message_id=uuid.uuid4().hex,
-        timestamp=properties.timestamp,
-        message_type=properties.type,
-        app_id=properties.app_id,
-    )

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,8 +22,19 @@ from consumer.adapters.topology import Topology, TopologyError
 from consumer.core.delivery import Delivery
 from consumer.core.settlement import Ack, Move, Return, Settlement, Split
 
-# Gives the settlement of a delivery, and what to call once that has been carried out.
-Handler = Callable[[Delivery], Awaitable[tuple[Settlement, Callable[[], None]]]]
+# Where a delivery goes, and what to call once that has been carried out.
+Handled = tuple[Settlement, Callable[[], None]]
+
+
+class Handler(Protocol):
+    """Decides where deliveries go."""
+
+    async def handle(self, delivery: Delivery) -> Handled:
+        """Where the delivery goes."""
+
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        """Where it goes after an unexpected error while it was handled or settled."""
+
 
 # The pauses between two sessions begin anew after one that lasted so long: nothing spins.
 LONG_SECONDS = 30.0
@@ -52,6 +63,7 @@ class Rabbit:
     def __init__(self, url: str, wanted: Topology, *, prefetch: int, create: bool, handler: Handler) -> None:
         self._url, self._wanted = url, wanted
         self._prefetch, self._create, self._handler = prefetch, create, handler
+        self.settling_failed: Callable[[], None] = lambda: None  # called for each unexpected error
         self._changed = asyncio.Event()
         self._session: Session | None = None
         self._handling: set[asyncio.Task[None]] = set()
@@ -216,24 +228,59 @@ class Rabbit:
         self._handling.discard(task)
         self._settling.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("settling failed", exc_info=error)
+            self._note(error)
+
+    def _note(self, error: BaseException) -> None:
+        """Log and count an error that nothing was prepared for."""
+        log.error("unexpected error while settling", exc_info=error)
+        self.settling_failed()
 
     async def _work(self, session: Session, tag: int, delivery: Delivery) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task; this is for the type checker
         try:
-            settlement, settled = await self._handler(delivery)
-        except asyncio.CancelledError:
-            await _quietly(session.acks.give_back(tag))
-            raise
-        except Exception:
-            log.exception("handler failed")
+            settlement, settled = await self._handler.handle(delivery)
+        except asyncio.CancelledError as error:
+            if cancelled_by_us():
+                await _quietly(session.acks.give_back(tag))
+                raise
             self._move_to_settling(task)
-            await self._give_back(session, tag)
+            await self._escape(session, tag, delivery, _as_exception(error))
+        except Exception as error:  # noqa: BLE001 - see _escape
+            self._move_to_settling(task)
+            await self._escape(session, tag, delivery, error)
+        else:
+            self._move_to_settling(task)
+            await self._finish(session, tag, delivery, settlement, settled)
+
+    async def _finish(
+        self, session: Session, tag: int, delivery: Delivery, settlement: Settlement, settled: Callable[[], None]
+    ) -> None:
+        try:
+            done = await self._settle(session, tag, settlement)
+        except (Exception, asyncio.CancelledError) as error:  # a library may leak the latter
+            if cancelled_by_us():
+                raise
+            await self._escape(session, tag, delivery, _as_exception(error))
             return
-        self._move_to_settling(task)
-        if await self._settle(session, tag, settlement):
+        if done:
             settled()
+
+    async def _escape(self, session: Session, tag: int, delivery: Delivery, error: Exception) -> None:
+        """End a delivery on which our own code failed: no error may loop, stay silent, or keep a place in flight.
+
+        It costs the delivery a try. Where even that fails, the broker moves it to the dead letters as it came.
+        """
+        self._note(error)
+        try:
+            settlement, settled = await self._handler.escaped(delivery, error)
+            if await self._settle(session, tag, settlement):
+                settled()
+        except (Exception, asyncio.CancelledError) as second:
+            if cancelled_by_us():
+                raise
+            self._note(second)
+            await _quietly(session.acks.dead_letter(tag))
 
     def _move_to_settling(self, task: asyncio.Task[None]) -> None:
         """From here on a shutdown waits for the task instead of cancelling it."""
@@ -277,6 +324,11 @@ class Rabbit:
         self._failed_publishes += 1
         await sleep_unless(self._stopping, wait)
         await _quietly(session.acks.give_back(tag))
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """The error, or for a cancellation that a library has leaked, one that says so."""
+    return error if isinstance(error, Exception) else RuntimeError("cancelled by a library")
 
 
 async def _publish(session: Session, move: Move) -> PublishFailedError | None:

@@ -15,7 +15,7 @@ from pamqp.commands import Basic
 from consumer.adapters.brake import Brake
 from consumer.adapters.link import LINK_ERRORS, RPC_TIMEOUT, connect, describe, open_channel, own_cancellation
 from consumer.adapters.publisher import Publisher
-from consumer.adapters.stream import DeliveryStream
+from consumer.adapters.stream import StreamedConnection
 from consumer.adapters.topology import Topology, compare, declare, queue_state
 from consumer.core.delivery import Delivery
 
@@ -36,8 +36,11 @@ log = structlog.get_logger(__name__)
 class Acks:
     """Acknowledgements: what is settled in one round of the event loop goes in one piece, as few frames."""
 
-    def __init__(self, channel: AbstractChannel, brake: Brake | None = None) -> None:
-        self._channel = channel
+    def __init__(
+        self, channel: AbstractChannel, brake: Brake | None = None, lose: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`lose` is called with the reason when acknowledgements cannot be sent any more."""
+        self._channel, self._lose = channel, lose
         self._brake = brake or Brake()
         self._outstanding: dict[int, None] = {}  # in the order of delivery
         self._settled: set[int] = set()
@@ -72,6 +75,18 @@ class Acks:
             self._outstanding.pop(tag, None)
             self._brake.release((tag,))
 
+    async def dead_letter(self, tag: int) -> None:
+        """Have the broker move `tag` to the dead letters as it came: for what we cannot publish ourselves.
+
+        Counted as delivered and settled like any other; nothing happens when the channel is gone.
+        """
+        try:
+            if not self._channel.is_closed:
+                await self._channel.basic_nack(tag, requeue=False, wait=False)
+        finally:
+            self._outstanding.pop(tag, None)
+            self._brake.release((tag,))
+
     async def flush(self) -> None:
         """Send what has gathered."""
         self._flushing = None
@@ -83,6 +98,9 @@ class Acks:
                 await self._channel.connection.write_queue.put(ChannelFrame.marshall(self._channel.number, frames))
         except LINK_ERRORS:
             return  # the session is lost, and these messages come again
+        except Exception as error:
+            log.exception("unexpected error")  # without a new session, the broker would wait for these for ever
+            self._lose(f"acknowledgements cannot be sent: {describe(error)}")
         finally:
             for tag in settled:
                 self._outstanding.pop(tag, None)
@@ -102,10 +120,8 @@ class Acks:
 class Session:
     """Connections, channels and the consumer. `lost` gets the reason when any of them is gone."""
 
-    def __init__(
-        self, consuming: AbstractConnection, publishing: AbstractConnection, queue: str, stream: DeliveryStream
-    ) -> None:
-        self._consuming, self._publishing, self._queue, self._stream = consuming, publishing, queue, stream
+    def __init__(self, consuming: StreamedConnection, publishing: StreamedConnection, queue: str) -> None:
+        self._consuming, self._publishing, self._queue = consuming, publishing, queue
         self._channel: AbstractChannel
         self._tag: str | None = None
         self._on_delivery: OnDelivery
@@ -128,14 +144,13 @@ class Session:
 
         Raises one of LINK_ERRORS, or TopologyError.
         """
-        stream = DeliveryStream(Brake())
-        consuming = await connect(url, f"neuroon-consumer {wanted.main.name}", stream)
+        consuming = await connect(url, f"neuroon-consumer {wanted.main.name}")
         try:
             publishing = await connect(url, f"neuroon-consumer {wanted.main.name} publish")
         except BaseException:
             await _leave(consuming)
             raise
-        session = cls(consuming, publishing, wanted.main.name, stream)
+        session = cls(consuming, publishing, wanted.main.name)
         try:
             await (declare if create else compare)(consuming, wanted)
             await session._start(prefetch, on_delivery)
@@ -148,8 +163,8 @@ class Session:
         self._on_delivery = on_delivery
         self.publisher = await Publisher.open(self._publishing)
         self._channel = await open_channel(self._consuming)
-        self.acks = Acks(self._channel, self._stream.brake)
-        self._stream.take(self._channel.number, self._receive)
+        self.acks = Acks(self._channel, self._consuming.stream.brake, self.lose)
+        self._consuming.stream.take(self._channel.number, self._receive)
         self._consuming.close_callbacks.add(lambda _, error: self.lose(_why("connection closed", error)))
         self._publishing.close_callbacks.add(lambda _, error: self.lose(_why("publishing connection closed", error)))
         self._channel.closing.add_done_callback(lambda done: self.lose(_why("channel closed", _error(done))))

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 
 import click
@@ -74,7 +74,7 @@ async def _publish_all(settings: Settings, tracing: Tracing, events: list[bytes]
         window = asyncio.Semaphore(WINDOW)
         failures: list[str] = []
         # From the timestamp the consumer tells how long orders wait.
-        stamped = Properties("application/json", timestamp=datetime.now(UTC))
+        stamped = Properties("application/json", timestamp=int(time.time()))
         with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
             bar = progress.add_task("publishing", total=len(events))
 

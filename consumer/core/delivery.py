@@ -6,9 +6,11 @@ between versions, can make an older broker take the next hop for a cycle, and ar
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from consumer.core.amqp_values import UndecodableText
+from consumer.core.headers import OURS, Headers
 from consumer.core.value import value
 
 ATTEMPT = "x-neuroon-attempt"
@@ -28,12 +30,21 @@ STATUS = "x-neuroon-status"
 FINGERPRINT = "x-neuroon-fingerprint"
 DIED_AT = "x-neuroon-died-at"
 
-OURS = "x-neuroon-"
+DROPPED = "x-neuroon-dropped"
+
 # Written by the broker; CC and BCC would make it deliver a republished message to further queues.
-BROKERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC"})
-BROKERS_PREFIXES = ("x-first-death-", "x-last-death-")
+BROKERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"CC", b"BCC"})
+BROKERS_PREFIXES = (b"x-first-death-", b"x-last-death-")
+_NOT_FOREIGN = (OURS.encode(), *BROKERS_PREFIXES)
 
 MAX_HEADER_BYTES = 1024
+
+# Instants outside these are nobody's: a timestamp in milliseconds read as seconds, a forged header.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+# Tries and replays are counted up to this; no message has ever had so many.
+MAX_COUNT = 1_000_000
+_FIRST, _LAST = 0.0, datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 @value
@@ -41,30 +52,38 @@ class Properties:
     """The AMQP properties that stay with a message on every hop.
 
     Not among them: message_id (fresh at every publish), expiration (a rung has its own), user_id (the broker refuses
-    another user's) and delivery_mode (always persistent). `timestamp` is in Unix seconds.
+    another user's) and delivery_mode (always persistent). A text that is not UTF-8 is an `UndecodableText`, which
+    keeps its bytes. `timestamp` is the 64-bit number that came, by AMQP in Unix seconds; see `published_at`.
     """
 
     content_type: str | None = None
     content_encoding: str | None = None
     correlation_id: str | None = None
-    timestamp: datetime | None = None
+    timestamp: int | None = None
     type: str | None = None
     app_id: str | None = None
     reply_to: str | None = None
     priority: int | None = None
+    cluster_id: str | None = None
+
+    @property
+    def published_at(self) -> float | None:
+        """The timestamp in Unix seconds, if it can be one: some clients send milliseconds, or less."""
+        return plausible(self.timestamp)
 
 
 @value
 class Delivery:
-    """One message as the broker handed it over."""
+    """One message as the broker handed it over. `unreadable` names the part of its head that cannot be read, or ""."""
 
     body: bytes
     exchange: str = ""
     routing_key: str = ""
-    headers: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, object] = Headers()
     properties: Properties = Properties()
     message_id: str | None = None
     redelivered: bool = False
+    unreadable: str = ""
 
 
 @value
@@ -72,7 +91,7 @@ class Journey:
     """What our headers say of a message's way so far; times are Unix seconds.
 
     `attempt` is the number of the try that is to be made now. `due`: no try before this time. `waiting_since`: when the
-    present row of waits that cost no try began.
+    present row of waits that cost no try began. `dropped` names foreign headers that had no room on an earlier hop.
     """
 
     attempt: int
@@ -83,12 +102,17 @@ class Journey:
     replays: int = 0
     due: float | None = None
     waiting_since: float | None = None
+    dropped: str = ""
 
 
 def read_journey(delivery: Delivery, now: float) -> Journey:
-    """The journey of a delivery that arrives at `now`; a header that is not as we write it counts as absent."""
+    """The journey of a delivery that arrives at `now`; a header that is not as we write it counts as absent.
+
+    Our headers are believed on our own hops, which lead through the default exchange. Elsewhere somebody else wrote
+    them, by accident (a message copied out of our queues) or not.
+    """
     headers = delivery.headers
-    if not headers:  # the usual case: fresh from the exchange
+    if delivery.exchange or not headers:  # the usual case: fresh from the exchange
         return Journey(1, now, delivery.exchange, delivery.routing_key, delivery.message_id)
     travelled = ATTEMPT in headers
     message_id = headers.get(MESSAGE_ID) if travelled else delivery.message_id
@@ -102,6 +126,7 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
         replays=_count(headers, REPLAYS),
         due=_moment(headers, DUE),
         waiting_since=_moment(headers, WAITING_SINCE),
+        dropped=_text(headers, DROPPED, ""),
     )
 
 
@@ -121,27 +146,97 @@ def write_journey(journey: Journey, shop: str | None, order: str | None) -> dict
     for name, moment in ((DUE, journey.due), (WAITING_SINCE, journey.waiting_since)):
         if moment is not None:
             headers[name] = stamp(moment)
+    if journey.dropped:
+        headers[DROPPED] = clip(journey.dropped)
     return headers
 
 
-def foreign_headers(headers: Mapping[str, object]) -> dict[str, object]:
-    """The headers that are neither ours nor the broker's: they stay with the message on every hop."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if not name.startswith(OURS) and name not in BROKERS and not name.startswith(BROKERS_PREFIXES)
-    }
+def foreign_headers(headers: Mapping[str, object]) -> Headers:
+    """The headers that are neither ours nor the broker's: they stay with the message on every hop, byte for byte."""
+    return Headers.of(headers).select(lambda name: not name.startswith(_NOT_FOREIGN) and name not in BROKERS)
+
+
+def believed(delivery: Delivery) -> Delivery:
+    """A message of the dead-letter queue, without headers that look like ours and are not.
+
+    What the broker moved there comes through the default exchange, as our own hops do; `x-death` says where it was
+    published before that.
+    """
+    if not last_death(delivery.headers).get("exchange"):
+        return delivery
+    headers = Headers.of(delivery.headers).select(lambda name: not name.startswith(OURS.encode()))
+    return replace(delivery, headers=headers)
+
+
+def last_death(headers: Mapping[str, object]) -> Mapping[str, object]:
+    """The broker's newest entry on why it moved the message; empty if there is none."""
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, dict) else {}
+
+
+def our_headers(headers: Mapping[str, object]) -> dict[str, object]:
+    """The headers that only we write, decoded."""
+    return {name: value for name, value in headers.items() if name.startswith(OURS)}
+
+
+def fitting(headers: Headers, room: int) -> Headers:
+    """Headers of at most `room` bytes: a header frame cannot be longer than the broker's limit, and ours need room.
+
+    Of the foreign ones the largest are left out first, until the rest fits. `x-neuroon-dropped` names them, and so
+    does the detail of a dead letter.
+    """
+    size = len(headers.encode())
+    if size <= room:
+        return headers
+    dropped: list[bytes] = []
+    foreign = (each for each in headers.fields if not each[0].startswith(OURS.encode()))
+    for name, content in sorted(foreign, key=lambda each: len(each[0]) + len(each[1]), reverse=True):
+        dropped.append(name)
+        size -= 1 + len(name) + len(content)
+        if size <= room - 2 * (MAX_HEADER_BYTES + len(DROPPED) + 6):  # as much as naming them can take
+            break
+    names = _listed(dropped)
+    told = {DROPPED: clip(", ".join(filter(None, (_text(headers, DROPPED, ""), names))))}
+    if ID in headers:
+        told[DETAIL] = with_dropped(_text(headers, DETAIL, ""), names)
+    gone = set(dropped)
+    return headers.select(lambda name: name not in gone) | told
+
+
+def with_dropped(detail: str, dropped: str) -> str:
+    """The detail of a dead letter whose headers `dropped` are not with it any more."""
+    if not dropped:
+        return detail
+    ending = f"; headers dropped for want of room: {dropped}"
+    return (
+        clip(clip(detail)[: MAX_HEADER_BYTES // 2] + ending)
+        if len(detail) + len(ending) > MAX_HEADER_BYTES
+        else (detail + ending)
+    )
+
+
+def _listed(names: list[bytes], most: int = 10) -> str:
+    """The first names, each cut short, and how many more there are."""
+    shown = [name[:80].decode("utf-8", "backslashreplace") for name in names[:most]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def clip(text: str) -> str:
     """`text`, cut to at most `MAX_HEADER_BYTES` bytes of UTF-8, never inside a character."""
+    if isinstance(text, UndecodableText) and len(text.raw) <= MAX_HEADER_BYTES:
+        return text
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= MAX_HEADER_BYTES else raw[:MAX_HEADER_BYTES].decode("utf-8", "ignore")
 
 
 def stamp(moment: float) -> str:
-    """Unix seconds as RFC 3339 text in UTC with milliseconds, never earlier than `moment`."""
-    whole = datetime.fromtimestamp(math.ceil(moment * 1000) / 1000, UTC)
+    """Unix seconds as RFC 3339 text in UTC with milliseconds, never earlier than `moment`.
+
+    Moments that no calendar of ours holds become its first or last year: what an older version stored is still shown.
+    """
+    whole = datetime.fromtimestamp(math.ceil(min(max(moment, _FIRST), _LAST) * 1000) / 1000, UTC)
     return whole.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -149,9 +244,14 @@ def read_stamp(text: str) -> float | None:
     """RFC 3339 text as Unix seconds; None when it is something else."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def plausible(moment: float | None) -> float | None:
+    """The moment, in Unix seconds, if it lies between the years 2000 and 2100; None if a clock or a forger erred."""
+    return moment if moment is not None and EARLIEST <= moment < LATEST else None
 
 
 def _text(headers: Mapping[str, object], name: str, default: str) -> str:
@@ -161,9 +261,9 @@ def _text(headers: Mapping[str, object], name: str, default: str) -> str:
 
 def _count(headers: Mapping[str, object], name: str) -> int:
     value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return min(value, MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _moment(headers: Mapping[str, object], name: str) -> float | None:
     value = headers.get(name)
-    return read_stamp(value) if isinstance(value, str) else None
+    return plausible(read_stamp(value)) if isinstance(value, str) else None

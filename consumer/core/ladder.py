@@ -35,6 +35,11 @@ class Ladder:
         """How often an order is posted at most: once, and once after each rung."""
         return len(self.rungs) + 1
 
+    @property
+    def longest_wait(self) -> float:
+        """The longest wait in seconds that the settings allow before the next try."""
+        return max(self.max_hold, self.hold.seconds, 2 * max(rung.seconds for rung in self.rungs))
+
     def rung(self, attempt: int) -> Rung:
         """The rung that follows try number `attempt` (1 is the first); past the top, the last one."""
         return self.rungs[min(attempt, len(self.rungs)) - 1]

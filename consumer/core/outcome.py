@@ -23,6 +23,7 @@ class DeadReason(StrEnum):
     UNKNOWN_SHOP = "unknown_shop"  # no such shop is configured; replay once it is
     REFUSED = "refused"  # Neuroon says that this payload will never do
     EXHAUSTED = "exhausted"  # tries, or the time on hold, are used up
+    EXPIRED = "expired"  # the time in which it was to be delivered is over
     BUG = "bug"  # our own code failed on it at every try
     CRASHED = "crashed"  # the broker gave up: the consumer died on it again and again
 

@@ -1,12 +1,23 @@
 """Where a message goes at its end, as a value: acknowledged, or published to another queue and then acknowledged."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from consumer.core import delivery as header
-from consumer.core.delivery import Delivery, Journey, Properties, clip, foreign_headers, stamp, write_journey
+from consumer.core.delivery import (
+    Delivery,
+    Journey,
+    Properties,
+    clip,
+    foreign_headers,
+    our_headers,
+    stamp,
+    with_dropped,
+    write_journey,
+)
+from consumer.core.headers import Headers
 from consumer.core.ladder import Ladder
 from consumer.core.outcome import Dead, Outcome, Retry
+from consumer.core.reply import MAX_RETRY_AFTER
 from consumer.core.value import value
 
 
@@ -26,7 +37,7 @@ class Move:
 
     queue: str
     body: bytes
-    headers: Mapping[str, object]
+    headers: Headers
     properties: Properties
 
 
@@ -104,13 +115,23 @@ class Routes:
         properties = replace(delivery.properties, content_encoding=None)
         return Split(tuple(Move(self.queues.main, body, headers, properties) for body in bodies))
 
+    def due(self, journey: Journey, now: float) -> float | None:
+        """When a message is due that has come back too early; None if it may be tried now.
+
+        Never further ahead than the longest wait that settings or a server can ask for, whatever the clock or a
+        forged header says.
+        """
+        if journey.due is None or journey.due <= now:
+            return None
+        return min(journey.due, now + max(self.ladder.longest_wait, MAX_RETRY_AFTER))
+
     def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
         """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""
         rung = self.ladder.hop(due - now)
-        ours = {name: value for name, value in delivery.headers.items() if name.startswith(header.OURS)}
-        headers = foreign_headers(delivery.headers) | ours
+        ours = our_headers(delivery.headers) | {header.DUE: stamp(due)}
         if now + rung.seconds >= due:
-            headers.pop(header.DUE, None)
+            del ours[header.DUE]
+        headers = foreign_headers(delivery.headers) | ours
         return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
 
     def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry, now: float) -> Move:
@@ -123,23 +144,22 @@ class Routes:
             due=now + wait if wait > rung.seconds else None,
             waiting_since=(journey.waiting_since or now) if free else None,
         )
-        headers = foreign_headers(delivery.headers) | write_journey(onward, subject.shop, subject.order)
-        headers[header.REASON] = retry.reason.value
-        headers[header.DETAIL] = clip(retry.detail)
+        ours = write_journey(onward, subject.shop, subject.order)
+        ours |= {header.REASON: retry.reason.value, header.DETAIL: clip(retry.detail)}
+        headers = foreign_headers(delivery.headers) | ours
         return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
 
     def _bury(
         self, delivery: Delivery, journey: Journey, subject: Subject, dead: Dead, now: float, letter_id: str
     ) -> Move:
         rest = replace(journey, due=None, waiting_since=None)
-        headers = foreign_headers(delivery.headers) | write_journey(rest, subject.shop, subject.order)
-        headers |= {
+        ours = write_journey(rest, subject.shop, subject.order) | {
             header.ID: letter_id,
             header.REASON: dead.reason.value,
-            header.DETAIL: clip(dead.detail),
+            header.DETAIL: clip(with_dropped(dead.detail, journey.dropped)),
             header.FINGERPRINT: dead.fingerprint,
             header.DIED_AT: stamp(now),
         }
         if dead.status is not None:
-            headers[header.STATUS] = dead.status
-        return Move(self.queues.dead, delivery.body, headers, delivery.properties)
+            ours[header.STATUS] = dead.status
+        return Move(self.queues.dead, delivery.body, foreign_headers(delivery.headers) | ours, delivery.properties)

@@ -48,6 +48,13 @@ DEAD = {
             "Then bring all back: `dlq replay --reason exhausted --follow`.",
         ),
     ),
+    DeadReason.EXPIRED: Advice(
+        "The time in which the order was to be delivered is over: its publisher gave the message a time to live.",
+        (
+            "Ask whoever publishes the events why messages expire; the consumer may have been away for longer.",
+            "To send it all the same: `dlq replay --reason expired`.",
+        ),
+    ),
     DeadReason.BUG: Advice(
         "Our own code failed on it at every try; the detail is the kind of error, the log has its trace.",
         (

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -71,6 +72,8 @@ def outcome_now(delivery: Delivery, read: Read, shops: Shops) -> dict[str, objec
 def told(value: object) -> object:
     """An AMQP or JSON value as JSON can tell it; Decimals become numbers, bytes base64."""
     match value:
+        case float() if not math.isfinite(value):
+            return str(value)  # JSON has no word for it
         case None | bool() | int() | float() | str():
             return value
         case Decimal():
@@ -101,7 +104,7 @@ def _properties(delivery: Delivery) -> dict[str, object]:
         "contentType": properties.content_type,
         "contentEncoding": properties.content_encoding,
         "correlationId": properties.correlation_id,
-        "timestamp": properties.timestamp,
+        "timestamp": properties.timestamp if properties.published_at is None else stamp(properties.published_at),
         "type": properties.type,
         "appId": properties.app_id,
     }

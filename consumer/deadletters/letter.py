@@ -7,13 +7,27 @@ from datetime import datetime
 from decimal import Decimal
 
 from consumer.core import delivery as header
-from consumer.core.delivery import Delivery, foreign_headers, read_journey, read_stamp, stamp
+from consumer.core.delivery import (
+    Delivery,
+    foreign_headers,
+    last_death,
+    our_headers,
+    plausible,
+    read_journey,
+    read_stamp,
+    stamp,
+)
+from consumer.core.headers import Headers
 from consumer.core.money import rounded
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.outcome import DeadReason, fingerprint
 
 # Makes an order of a message; the same that the consumer uses, so that both see the same order in it.
 Read = Callable[[Delivery], OrderPaid | Malformed | Refund]
+
+
+# What HTTP knows; a header that says something else was not written by us.
+_STATUSES = range(100, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +120,12 @@ class End:
         return told
 
 
-def lasting_headers(delivery: Delivery) -> dict[str, object]:
+def lasting_headers(delivery: Delivery) -> Headers:
     """All headers but the broker's own. What those told of a crash is told by headers of ours instead.
 
     For a letter that is to lie in a dead-letter queue again, here or elsewhere: a broker may drop or rewrite its own.
     """
-    ours = {name: value for name, value in delivery.headers.items() if name.startswith(header.OURS)}
-    headers = foreign_headers(delivery.headers) | ours
+    headers = foreign_headers(delivery.headers) | our_headers(delivery.headers)
     if _our_end(delivery.headers) is not None:
         return headers
     return headers | original_place(delivery) | _brokers_end(delivery).headers()
@@ -122,7 +135,7 @@ def original_place(delivery: Delivery) -> dict[str, object]:
     """Where a message that never got headers of ours was published once, and its own message id, as such headers."""
     if header.ATTEMPT in delivery.headers:
         return {}
-    death = _last_death(delivery.headers)
+    death = last_death(delivery.headers)
     keys = death.get("routing-keys")
     told = {
         header.EXCHANGE: death.get("exchange", delivery.exchange),
@@ -133,43 +146,42 @@ def original_place(delivery: Delivery) -> dict[str, object]:
 
 
 def _our_end(headers: Mapping[str, object]) -> End | None:
-    """What our consumer wrote when it buried the order. A retry writes a reason too, and no id."""
+    """What our consumer wrote when it buried the order. A retry writes a reason too, and no id.
+
+    Where the broker says why it moved the message, it was the broker who did.
+    """
     identity = _text(headers, header.ID)
-    if identity is None:
+    if identity is None or last_death(headers):
         return None
     reason = _text(headers, header.REASON) or DeadReason.CRASHED.value
     detail = _text(headers, header.DETAIL) or ""
     status = headers.get(header.STATUS)
-    status = status if isinstance(status, int) and not isinstance(status, bool) else None
-    died_at = read_stamp(_text(headers, header.DIED_AT) or "")
+    status = status if isinstance(status, int) and status in _STATUSES else None
+    died_at = plausible(read_stamp(_text(headers, header.DIED_AT) or ""))
     cause = _text(headers, header.FINGERPRINT) or fingerprint(reason, status, detail)
     return End(identity, reason, detail, cause, status, died_at)
 
 
 def _brokers_end(delivery: Delivery) -> End:
-    """What can be said of a message that something else moved here: the broker, after its delivery limit, or a person.
+    """What can be said of a message that something else moved here: the broker, or a person.
 
     The id is worked out from what stays with the message, so that it is the same at every look.
     """
-    death = _last_death(delivery.headers)
-    queue, why, moment = death.get("queue"), death.get("reason"), death.get("time")
-    if death:
-        detail = f"the broker moved it out of {queue}: {why}"
-    else:
-        detail = "neither the consumer nor the broker says why it is here; somebody moved it by hand"
+    death = last_death(delivery.headers)
+    queue, why = _text(death, "queue"), _text(death, "reason")
+    moment = death.get("time")
+    reason, detail = DeadReason.CRASHED, f"the broker moved it out of {queue}: {why}"
+    if not death:
+        detail = "neither the consumer nor the broker says why it is here; it was moved by hand"
+    elif why == "rejected":
+        reason, detail = DeadReason.BUG, f"the consumer could not publish it, and left it to the broker: {why}"
+    elif why == "expired":
+        reason, detail = DeadReason.EXPIRED, f"its publisher's own time to live ended in {queue}: {why}"
     died_at = moment.timestamp() if isinstance(moment, datetime) else None
     identity = hashlib.sha256(delivery.body)
     for part in (delivery.message_id, delivery.properties.correlation_id, queue, why, died_at):
-        identity.update(f"|{part}".encode())
-    reason = DeadReason.CRASHED.value
-    return End(identity.hexdigest()[:32], reason, detail, fingerprint(reason, None, str(why or "")), None, died_at)
-
-
-def _last_death(headers: Mapping[str, object]) -> Mapping[str, object]:
-    """The broker's newest entry on why it moved the message; empty if there is none."""
-    deaths = headers.get("x-death")
-    newest = deaths[0] if isinstance(deaths, list) and deaths else None
-    return newest if isinstance(newest, dict) else {}
+        identity.update(f"|{part}".encode("utf-8", "backslashreplace"))
+    return End(identity.hexdigest()[:32], reason.value, detail, fingerprint(reason, None, why or ""), None, died_at)
 
 
 def _money(order: OrderPaid | Malformed | Refund) -> tuple[Decimal | None, str | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from consumer.core.delivery import OURS
+from consumer.core.headers import OURS
 
 MASK = "***"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from consumer.adapters.deadletterqueue import Held, Hold
 from consumer.core.delivery import Delivery, foreign_headers, read_journey, write_journey
+from consumer.core.headers import Headers
 from consumer.deadletters.audit import Audit
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.letter import Letter, original_place
@@ -63,14 +64,15 @@ class Replay:
             facts = {"original": base64.b64encode(delivery.body).decode()}
         begun = self.audit.clock()  # what becomes of the order comes later than this, and may before the confirm
         with self.around(letter, replay_headers(delivery, letter)) as headers:
-            await hold.publish(body, dict(headers), properties, self.desk.queue.queues.main)
+            await hold.publish(body, headers, properties, self.desk.queue.queues.main)
         self.audit.letter(letter, begun=begun, **facts)
 
 
-def replay_headers(delivery: Delivery, letter: Letter) -> dict[str, object]:
+def replay_headers(delivery: Delivery, letter: Letter) -> Headers:
     """The headers of a letter on its way back: as before a first try, but that it was seen before, and replayed."""
     place = original_place(delivery)
-    journey = read_journey(replace(delivery, headers={**delivery.headers, **place}), letter.first_seen or 0.0)
+    headers = Headers.of(delivery.headers) | place
+    journey = read_journey(replace(delivery, headers=headers, exchange=""), letter.first_seen or 0.0)
     journey = replace(
         journey,
         attempt=1,

@@ -29,6 +29,9 @@ class Handling(Protocol):
     async def handle(self, delivery: Delivery) -> Handled:
         """See `Pipeline.handle`."""
 
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        """See `Pipeline.escaped`."""
+
 
 class Tracing(Protocol):
     """What the program lets its tracing do."""

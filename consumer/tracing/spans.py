@@ -18,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from consumer.adapters.collector import Collector
 from consumer.admission import Asking
+from consumer.core import headers as core_headers
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.outcome import Dead, Reply
@@ -31,6 +32,7 @@ from consumer.tracing import attributes as say
 # By itself and not as OTEL_PROPAGATORS says: baggage may hold anything, and other formats are not in our queues.
 PROPAGATOR = TraceContextTextMapPropagator()
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+_TRACE_HEADERS = frozenset({TRACEPARENT.encode(), TRACESTATE.encode()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Traced:
         links = [Link(before)] if before.is_valid else []
         queue = self._broker.queue
         with self._sending(f"replay {queue}", say.replaying(letter, queue), links) as carried:
-            yield {name: value for name, value in headers.items() if name not in (TRACEPARENT, TRACESTATE)} | carried
+            yield core_headers.Headers.of(headers).select(lambda name: name not in _TRACE_HEADERS) | carried
 
     async def close(self, seconds: float = FLUSH_SECONDS) -> None:
         """See `Tracing`."""
@@ -119,6 +121,10 @@ class TracedPipeline:
             if TRACEPARENT in delivery.headers:
                 return handled
             return replace(handled, settlement=_continued(handled.settlement, carrier()))
+
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        """See `Pipeline.escaped`."""
+        return await self.inner.escaped(delivery, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +211,4 @@ def _continued(settlement: Settlement, carried: dict[str, str]) -> Settlement:
 
 
 def _carrying(move: Move, carried: dict[str, str]) -> Move:
-    return replace(move, headers={**move.headers, **carried})
+    return replace(move, headers=move.headers | carried)

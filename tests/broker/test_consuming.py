@@ -9,6 +9,7 @@ from consumer.adapters.link import connect, short_channel
 from consumer.adapters.topology import TopologyError
 from consumer.core import delivery as header
 from consumer.core.delivery import Properties
+from consumer.core.headers import OURS
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox
 from tests.conftest import Names
@@ -145,7 +146,7 @@ async def test_what_a_message_carries_stays_with_it_and_the_brokers_headers_do_n
         (letter,) = await at_broker.take_dead()
     # Each quorum queue adds a count of its own to what it delivers.
     carried = {name: value for name, value in letter.headers.items() if name != "x-delivery-count"}
-    foreign = {name: value for name, value in carried.items() if not name.startswith(header.OURS)}
+    foreign = {name: value for name, value in carried.items() if not name.startswith(OURS)}
     assert foreign == {"traceparent": "00-1", "n": 7, "nested": {"a": [1, "x"]}}
     kept = letter.properties
     assert (kept.content_type, kept.content_encoding, kept.correlation_id) == ("application/json", "identity", "corr-1")

@@ -37,7 +37,7 @@ async def test_huge_messages_are_read_a_few_at_a_time(
             await at_broker.publish(*huge, order("ORD-1"))
             session = rabbit._session
             assert session is not None
-            transport = session._stream.brake.transport
+            transport = session._consuming.stream.brake.transport
             assert transport is not None
             await eventually(lambda: not transport.is_reading())
             await eventually(lambda: rabbit.in_flight == 4)

@@ -60,6 +60,9 @@ class Stuck:
         handled: Handled = await self._pipeline.handle(delivery)
         return handled
 
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        raise error
+
 
 async def test_orders_that_wait_while_nothing_moves_are_a_reason_to_restart(
     broker: PrivateBroker, names: Names, probes: Probes

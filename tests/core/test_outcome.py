@@ -32,7 +32,7 @@ RUNGS = (Rung("5s", 5), Rung("30s", 30), Rung("2m", 120))
 LADDER = Ladder(RUNGS, hold=Rung("1m", 60), max_hold=86400)
 NO_JITTER = 0.99
 
-DEAD_REASONS = ["malformed", "refund", "unknown_shop", "refused", "exhausted", "bug", "crashed"]
+DEAD_REASONS = ["malformed", "refund", "unknown_shop", "refused", "exhausted", "expired", "bug", "crashed"]
 
 
 def test_the_words_are_the_public_ones() -> None:

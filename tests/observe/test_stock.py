@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -143,7 +144,7 @@ async def test_the_age_of_what_waits_is_told_while_nothing_moves(
     """Orders that were published an hour ago wait for an API that is down: their age is told; it is 0 once they are
     delivered."""
     monkeypatch.setattr(module, "COUNT_SECONDS", 0.1)
-    an_hour_ago = Properties("application/json", timestamp=datetime.now(UTC) - timedelta(hours=1))
+    an_hour_ago = Properties("application/json", timestamp=int(time.time()) - 3600)
     async with Sandbox(faults=["503"]) as sandbox, desk(broker.url, names) as at_broker:
         environ = environment(broker.url, names, sandbox, CONSUMER_CONCURRENCY="1")
         await declare(at_broker.connection, wanted_topology(read_settings(environ)))

@@ -64,6 +64,9 @@ class Ending:
     async def handle(self, delivery: Delivery) -> Handled:
         return self._handled
 
+    async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
+        return self._handled
+
 
 def ids(span: ReadableSpan) -> tuple[int, int | None]:
     """Trace and parent."""

@@ -91,7 +91,8 @@ def event(**changes: object) -> bytes:
 
 def fresh(body: bytes | None = None, **headers: object) -> Delivery:
     properties = Properties(content_type="application/json", correlation_id="c-1")
-    return Delivery(event() if body is None else body, "order.paid", "shop.paid", headers, properties, "m-1")
+    exchange = "" if header.ATTEMPT in headers else "order.paid"
+    return Delivery(event() if body is None else body, exchange, "shop.paid", headers, properties, "m-1")
 
 
 def outcome(handled: Handled) -> Outcome:

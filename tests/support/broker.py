@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 
 from consumer.adapters.link import connect, open_channel
 from consumer.adapters.publisher import Publisher
+from consumer.adapters.stream import StreamedConnection
 from consumer.adapters.topology import queue_state
 from consumer.core.delivery import Properties
 from tests.conftest import Names
@@ -28,7 +28,7 @@ class Message:
 class Desk:
     """Publishes as a shop does, and looks as an operator does."""
 
-    def __init__(self, connection: AbstractConnection, publisher: Publisher, names: Names) -> None:
+    def __init__(self, connection: StreamedConnection, publisher: Publisher, names: Names) -> None:
         self.connection, self._publisher, self._names = connection, publisher, names
 
     async def publish(
