@@ -96,7 +96,7 @@ def decode_value(value: bytes, depth: int = MAX_DEPTH) -> object:
         if kind in b"FA":
             return _decode_nested(kind, data[4:], depth - 1)
         return _DECODE[kind](data)
-    except (EncodingError, struct.error):
+    except (EncodingError, struct.error, KeyError):
         return data
 
 
