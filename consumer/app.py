@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 import httpx
 import structlog
@@ -31,10 +32,12 @@ from consumer.deadletters.letter import Read
 from consumer.doctor import Level, check_budgets
 from consumer.health import Health
 from consumer.intake import Intake
+from consumer.logsink import LogSink
 from consumer.mappings import MappingError, load_reader
 from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsFileError, ShopsSource, require_shops
 from consumer.stock import Stock
+from consumer.supervision import Supervisor, TaskName, cancel
 from consumer.telemetry import Telemetry
 from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
@@ -113,14 +116,18 @@ class App:
         shops: ShopsSource,
         telemetry: Telemetry | None = None,
         tracing: Tracing | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.settings = settings
         self.shops = shops
         self.telemetry = telemetry or Telemetry(settings.consumer_metrics_shops)
         self.tracing = tracing or Untraced()
+        self.supervisor = supervisor or Supervisor(self.telemetry.task_failed)
         self._leave_by: float | None = None  # the loop's time at which the grace is over
         self.neuroon = open_neuroon(settings, self.tracing.wire)
-        self.ledger = open_ledger(settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc)
+        self.ledger = open_ledger(
+            settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc, self.supervisor
+        )
         self.admission = self._new_admission()
         self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
@@ -132,7 +139,7 @@ class App:
         )
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
         self.stock = self._new_stock()
-        self.health = Health(self.rabbit, self.admission, _patience(settings))
+        self.health = Health(self.rabbit, self.admission, self.supervisor, _patience(settings))
         self._show_gauges()
 
     def _new_admission(self) -> Admission:
@@ -145,6 +152,7 @@ class App:
             time.time,
             limits,
             lambda: {shop.api_url for shop in self.shops.shops.shops},
+            self.supervisor,
         )
         admission.changed = self._admission_changed
         return admission
@@ -192,10 +200,7 @@ class App:
             await self._consume(stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
-        background = [
-            asyncio.create_task(each)
-            for each in (self._watch_shops(), self.health.tick(), self._watch_balance(), self.stock.run())
-        ]
+        background = self._start_background()
         consuming = asyncio.create_task(self.rabbit.run())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -205,9 +210,7 @@ class App:
             await consuming  # raises what ended it, if it was not us
             log.info("stopped", finished=drained.finished, returned=drained.returned)
         finally:
-            for task in (*background, consuming, stopping):
-                task.cancel()
-            await asyncio.gather(*background, consuming, stopping, return_exceptions=True)
+            await cancel((*background, consuming, stopping))
 
     async def handle(self, delivery: Delivery) -> Handled:
         """Where a delivery goes; see `Pipeline.handle`."""
@@ -242,10 +245,18 @@ class App:
         self.telemetry.hold(self.admission.held())
         self.rabbit.want(self.admission.prefetch())
 
-    async def _watch_balance(self) -> None:
+    def _start_background(self) -> list[asyncio.Task[None]]:
+        start = self.supervisor.start
+        tasks = [
+            start(TaskName.SHOPS, self._watch_shops),
+            start(TaskName.HEALTH, self.health.tick),
+            start(TaskName.QUEUE_METRICS, self.stock.run, self.stock.forget),
+        ]
         if isinstance(self.ledger, BatchedLedger):
             url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
-            await BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance).run()
+            balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance)
+            tasks.append(start(TaskName.BALANCE, balance.run, balance.forget))
+        return tasks
 
     async def _watch_shops(self) -> None:
         while True:
@@ -274,9 +285,10 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
     return source
 
 
-async def serve(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Run until SIGTERM or SIGINT, which drain; a second signal leaves at once, with status 1."""
+async def serve(settings: Settings, environ: Mapping[str, str], sink: LogSink) -> None:
+    """Run until SIGTERM or SIGINT, which drain; a second signal leaves at once, with status 1. Logs go to `sink`."""
     app = App(settings, load_shops(settings, environ), tracing=open_tracing(settings, environ))
+    sink.failed = partial(app.supervisor.failed, TaskName.LOG)
     for finding in check_budgets(settings):
         if finding.level is not Level.OK:
             log.warning("budgets do not fit", why=finding.message, cure=finding.cure)

@@ -6,10 +6,10 @@ explained away here.
 """
 
 import asyncio
-import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from aio_pika.abc import AbstractConnection
 
@@ -86,22 +86,29 @@ async def ask_queues(connection: AbstractConnection, routes: Routes) -> InQueues
 
 @dataclass
 class BalanceWatch:
-    """Closes the account again and again, and hands the result to `show`."""
+    """Computes the balance again and again, and hands it to `show`: NaN for each place while it cannot be known."""
 
     store: Store
     url: str
     routes: Routes
-    show: Callable[[Mapping[str, int]], None]
+    show: Callable[[Mapping[str, float]], None]
 
     async def run(self) -> None:
-        """Run for as long as the program does; while ledger or broker are away, the last result stays."""
+        """Run for as long as the program does. While ledger or broker are away it tries again after FIRST_PAUSE."""
         pause = FIRST_PAUSE
         while True:
             await asyncio.sleep(pause)
-            begun = time.monotonic()
-            with contextlib.suppress(LedgerDownError, *LINK_ERRORS):
+            begun, least = time.monotonic(), LEAST_PAUSE
+            try:
                 await self._close_account()
-            pause = max(LEAST_PAUSE, SHARE * (time.monotonic() - begun))
+            except (LedgerDownError, *LINK_ERRORS):
+                self.forget()
+                least = FIRST_PAUSE
+            pause = max(least, SHARE * (time.monotonic() - begun))
+
+    def forget(self) -> None:
+        """Report the balance as unknown: an old one would look like the present one."""
+        self.show({field.name: math.nan for field in fields(Balance)})
 
     async def _close_account(self) -> None:
         connection = await connect(self.url, "neuroon-consumer balance")

@@ -2,6 +2,9 @@
 
 A restart helps a program that is stuck. It does not help against an API that is down, a shop with a wrong key, or a
 broker that is away: these are told, and fail no probe but readiness, which asks for a link to the broker.
+
+Nor does a restart help a background task that keeps failing: it has been restarted within the process, and would meet
+the same data again. The exception is `tick`. Without it nothing knows whether the program moves, so /livez fails.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ from collections.abc import Mapping
 
 from consumer.adapters.rabbit import Rabbit
 from consumer.admission import Admission
+from consumer.supervision import Supervisor
 from consumer.web import Part
 
 TICK_SECONDS = 1.0
@@ -20,8 +24,8 @@ STANDSTILL_SECONDS = 10.0
 class Health:
     """The parts of /livez and /readyz. `patience`: seconds without a settlement, though orders wait, until stuck."""
 
-    def __init__(self, rabbit: Rabbit, admission: Admission, patience: float) -> None:
-        self._rabbit, self._admission, self._patience = rabbit, admission, patience
+    def __init__(self, rabbit: Rabbit, admission: Admission, supervisor: Supervisor, patience: float) -> None:
+        self._rabbit, self._admission, self._supervisor, self._patience = rabbit, admission, supervisor, patience
         self._ticked = self._moved = time.monotonic()
 
     def moved(self) -> None:
@@ -31,9 +35,10 @@ class Health:
     async def tick(self) -> None:
         """Run for as long as the program does."""
         while True:
-            self._ticked = time.monotonic()
+            now = time.monotonic()
             if not (self._rabbit.consuming and self._rabbit.waiting):
-                self._moved = self._ticked  # nothing to settle, or not allowed to: no reason to worry
+                self._moved = now  # nothing to settle, or not allowed to: no reason to worry
+            self._ticked = now  # last: a tick that fails here is none
             await asyncio.sleep(TICK_SECONDS)
 
     def live(self) -> Mapping[str, Part]:
@@ -50,7 +55,7 @@ class Health:
 
     def ready(self) -> Mapping[str, Part]:
         """Whether the broker has confirmed our consumer, or why we have none on purpose."""
-        return {"broker": self._broker(), "api": self._api(), "shops": self._shops()}
+        return {"broker": self._broker(), "api": self._api(), "shops": self._shops(), "background": self._background()}
 
     def _broker(self) -> Part:
         if self._rabbit.consuming:
@@ -69,3 +74,8 @@ class Health:
         held = self._admission.held()
         told = ", ".join(f"{shop} ({state.status} {state.problem})" for shop, state in held.items())
         return Part(True, f"held: {told}" if held else "none is held")
+
+    def _background(self) -> Part:
+        failing = self._supervisor.failing()
+        told = "; ".join(f"{task} {how}" for task, how in failing.items())
+        return Part(not failing, told or "no task is failing", vital=False)

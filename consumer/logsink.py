@@ -8,6 +8,7 @@ import atexit
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TextIO
 
 # Lines are written together that come within this time. Whoever kills the process (-9) may lose as much of the log.
@@ -16,13 +17,20 @@ GATHER_SECONDS = 0.02
 WAITING_LINES = 10_000
 # A stream that takes nothing at the end keeps nobody from leaving.
 CLOSE_SECONDS = 1.0
+# Before the next write after an unexpected exception; `LogSink.failed` may return another pause.
+FAILED_SECONDS = 1.0
 
 
 class LogSink:
-    """A text stream in front of `stream` that never blocks. It is written out when the process ends in good order."""
+    """A text stream in front of `stream` that never blocks. It is written out when the process ends in good order.
+
+    `failed` is called in the thread with an exception that no stream should raise. It returns the seconds to wait until
+    the next lines are written; the lines of the failed write are lost.
+    """
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
+        self.failed: Callable[[Exception], float] = lambda _: FAILED_SECONDS
         self._lines: deque[str] = deque()
         self._dropped = self._told = 0
         self._waiting = threading.Event()
@@ -51,11 +59,16 @@ class LogSink:
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
+        pause = GATHER_SECONDS
         while not self._closing.is_set():
             self._waiting.wait()
-            self._closing.wait(GATHER_SECONDS)
+            self._closing.wait(pause)
             self._waiting.clear()
-            self._write_out()
+            pause = GATHER_SECONDS
+            try:
+                self._write_out()
+            except Exception as error:  # noqa: BLE001 - without the thread all further lines are lost
+                pause = self.failed(error)
 
     def _write_out(self) -> None:
         gathered = [self._lines.popleft() for _ in range(len(self._lines))]

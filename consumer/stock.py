@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 
 import structlog
 
@@ -43,6 +44,7 @@ class Stock:
         self._told = self._dead = -1  # how many letters the money told belongs to; how many there were a moment ago
         self._looked = self._unheld = -math.inf
         self._failing = False
+        self._shown: Mapping[str, Decimal] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a broker that is away makes the numbers unknown (NaN), not zero."""
@@ -59,6 +61,12 @@ class Stock:
                 self._failing = True
             self._telemetry.waiting(math.nan, math.nan, math.nan)
             await asyncio.sleep(COUNT_SECONDS)
+
+    def forget(self) -> None:
+        """Report every number as unknown (NaN): the old ones would look like the present ones."""
+        self._telemetry.waiting(math.nan, math.nan, math.nan)
+        self._show(dict.fromkeys(self._shown, Decimal("NaN")))
+        self._told = -1
 
     async def count(self, connection: StreamedConnection) -> None:
         """Tell the telemetry what lies where now. Raises one of LINK_ERRORS."""
@@ -109,7 +117,11 @@ class Stock:
 
     def _tell(self, summary: Summary) -> None:
         self._told = summary.count
-        self._telemetry.stuck(summary.value)
+        self._show(summary.value)
+
+    def _show(self, value: Mapping[str, Decimal]) -> None:
+        self._shown = value
+        self._telemetry.stuck(value)
 
 
 def _messages(state: QueueState | None) -> float:

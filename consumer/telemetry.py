@@ -24,6 +24,7 @@ from consumer.core.backlog import Backlog
 from consumer.core.delivery import Journey
 from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Retry, Unattributed
 from consumer.core.settlement import Subject
+from consumer.supervision import TaskName
 
 # From the fastest answer of a local network to the longest request time-out that makes sense.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -148,12 +149,16 @@ class Telemetry:
 
         self.ledger_errors = counter("ledger_errors", "Times that the ledger could not be used, in time or at all")
         self.ledger_pending = gauge("ledger_pending", "Entries that wait to be written to the ledger")
-        self.settling_failures = counter(
-            "settling_failures", "Unexpected errors while one message was handled or settled"
-        )
         self._conflicts = counter("conflicts", "Orders offered again with another content", ("shop",))
         account = "Messages by where they are, and the difference to those received"
         self._balance = gauge("balance", account, ("place",))
+
+        escaped = "Messages whose handling or settlement raised an unexpected error; each costs the message a try"
+        self.settling_failures = counter("settling_failures", escaped)
+        ended = "Unexpected ends of a background task, by task; it is restarted after a pause"
+        self._task_failures = counter("background_task_failures", ended, ("task",))
+        for task in TaskName:  # at 0 from the start, since an increase is seen only in a series that is there before
+            self._task_failures.labels(task.value)
 
     def requested(self, shop: str, status: int | None, seconds: float) -> None:
         """Count one POST; `status` None: no answer."""
@@ -164,8 +169,12 @@ class Telemetry:
         child.inc()
         self._request_seconds.observe(seconds)
 
-    def balance(self, places: Mapping[str, int]) -> None:
-        """Show the account: received, where the messages are, and the difference."""
+    def task_failed(self, task: TaskName) -> None:
+        """Count an unexpected end of a background task."""
+        self._task_failures.labels(task.value).inc()
+
+    def balance(self, places: Mapping[str, float]) -> None:
+        """Show the account: received, where the messages are, and the difference; NaN: unknown."""
         for place, count in places.items():
             self._balance.labels(place).set(count)
 
@@ -177,7 +186,7 @@ class Telemetry:
         self._dead_letters.set(dead)
 
     def stuck(self, value: Mapping[str, Decimal]) -> None:
-        """Show the money in the dead letters, by currency."""
+        """Show the money in the dead letters, by currency; NaN: unknown."""
         self._dead_letters_value.clear()
         for currency, amount in value.items():
             self._dead_letters_value.labels(currency).set(float(amount))

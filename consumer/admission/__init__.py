@@ -7,6 +7,7 @@ Between the pipeline and Neuroon. The states and what leads from one to the next
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -27,6 +28,7 @@ from consumer.core.outcome import (
     judge,
 )
 from consumer.core.shop import Shop
+from consumer.supervision import Supervisor, TaskName
 
 # Within this time it is decided whether a failure is the API's or this order's alone: do others under way fail, too?
 VERDICT_SECONDS = 0.5
@@ -58,12 +60,21 @@ class Limits:
 
 
 class Admission:
-    """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does."""
+    """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does.
+
+    `supervisor` keeps the task running that finds out whether an API is back.
+    """
 
     def __init__(
-        self, neuroon: Asking, clock: Callable[[], float], limits: Limits, urls: Callable[[], set[str]]
+        self,
+        neuroon: Asking,
+        clock: Callable[[], float],
+        limits: Limits,
+        urls: Callable[[], set[str]],
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._neuroon, self._clock, self._limits, self._urls = neuroon, clock, limits, urls
+        self._supervisor = supervisor or Supervisor()
         self._apis: dict[str, Gate] = {}
         self._shops: dict[str, tuple[Shop, ShopState]] = {}
         self._closing = False
@@ -235,7 +246,8 @@ class Admission:
                     again_in_seconds=round(until - self._clock(), 1),
                 )
                 if shop is not None and not self._closing:
-                    api.recover(self._recover(api, shop))
+                    search = partial(self._recover, api, shop)
+                    api.recover(self._supervisor.start(TaskName.API_RECOVERY, search, ends=True))
             case Probing():
                 log.info("API answers again, trying one order")
                 api.limit = api.limit.restarted()

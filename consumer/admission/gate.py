@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any
 
 from consumer.core import breaker
 from consumer.core.breaker import Closed, Open
@@ -23,11 +21,11 @@ class Gate:
         self.news = asyncio.Event()
         self._waiting: deque[asyncio.Future[bool]] = deque()
 
-    def recover(self, recovery: Coroutine[Any, Any, None]) -> None:
-        """Find out in the background whether it is back; an earlier search ends."""
+    def recover(self, recovery: asyncio.Task[None]) -> None:
+        """Let this task find out whether it is back; an earlier search ends."""
         if self.recovery is not None:
             self.recovery.cancel()
-        self.recovery = asyncio.create_task(recovery)
+        self.recovery = recovery
 
     async def enter(self) -> bool:
         """Wait for a turn; False when the API went down meanwhile."""

@@ -26,11 +26,12 @@ def run() -> None:
     probes and metrics are served at CONSUMER_HTTP_ADDR.
     """
     settings = settings_or_exit()
-    configure_logging(settings.log_format, settings.log_level, LogSink(sys.stderr), terminal=sys.stderr.isatty())
+    sink = LogSink(sys.stderr)
+    configure_logging(settings.log_format, settings.log_level, sink, terminal=sys.stderr.isatty())
     gc.freeze()  # what has been imported stays, and is not looked through again
     gc.set_threshold(_YOUNG_OBJECTS)
     try:
-        run_async(lambda: serve(settings, os.environ))
+        run_async(lambda: serve(settings, os.environ, sink))
     except SettingsError as error:
         exit_for(error)
     except (TopologyError, OSError) as error:  # OSError: the address for probes is taken

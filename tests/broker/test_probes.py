@@ -1,6 +1,7 @@
 """What the probes tell of a program that moves, of one that is stuck, and of one that waits for a good reason."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -135,6 +136,28 @@ async def test_a_paused_api_and_a_held_shop_are_alive_and_ready_with_the_reason(
             assert parts["broker"]["message"] == "paused: the API is down"
             await api.accept()
             await eventually(lambda: len(sandbox.orders) == 6)
+
+
+async def test_a_background_task_that_keeps_failing_is_red_in_the_details_and_fails_no_probe(
+    broker: PrivateBroker, names: Names, probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/readyz names the task and the type of its exception, not its text; /livez passes: a restart would not help."""
+
+    async def fail(*_: object) -> None:
+        raise OverflowError("the order ORD-1 of Jane Doe")
+
+    monkeypatch.setattr("consumer.stock.connect", fail)
+    async with InProcess(environment(broker.url, names, CONSUMER_HTTP_ADDR=probes.address)) as consumer:
+        status, parts = await probes.ask("/readyz")
+        assert (status, parts["background"]) == (200, {"ok": True, "message": "no task is failing"})
+        await eventually(consumer.app.supervisor.failing)
+        status, parts = await probes.ask("/readyz")
+        assert (status, parts["background"]["ok"]) == (200, False)
+        assert re.fullmatch(
+            r"queue_metrics has been failing for \d+ s: \d+ failures, last \d+ s ago \(OverflowError\)",
+            parts["background"]["message"],
+        )
+        assert await probes.status("/livez") == 200
 
 
 async def test_without_the_broker_it_is_alive_and_not_ready(names: Names, probes: Probes, link: Proxy) -> None:

@@ -13,7 +13,7 @@ from tests.chaos.repeats import Repeats, Struck, explain
 from tests.support.broker import Message
 
 # Log lines of which there must be none.
-_ALARMING = frozenset({"bug", "settling failed", "handler failed", "library", "not JSON"})
+_ALARMING = frozenset({"bug", "unexpected error while settling", "unexpected error", "library", "not JSON"})
 
 Lines = Callable[[], Iterable[dict[str, Any]]]
 

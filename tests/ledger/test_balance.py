@@ -1,9 +1,18 @@
 """The account, from the ledger's counts and the queues'."""
 
+import asyncio
+import math
+from collections.abc import Mapping
+
 import pytest
 
+from consumer import balance as balance_module
 from consumer.adapters.ledger import Tally
-from consumer.balance import InQueues, balance, by_day, discrepancies
+from consumer.adapters.ledger.memory import MemoryLedger
+from consumer.balance import BalanceWatch, InQueues, balance, by_day, discrepancies
+from consumer.settings import read_settings
+from consumer.supervision import cancel
+from tests.support.eventually import eventually
 
 TALLIES = [
     Tally("shop_a", "2026-01-01", received=10, delivered=5, duplicate=1, unattributed=1, waiting=2, dead=1),
@@ -47,3 +56,21 @@ def test_what_rests_in_an_outbox_is_in_no_queue() -> None:
     account = balance(tallies, InQueues(0, 2, 2))
     assert (account.waiting, account.dead, account.difference) == (4, 3, 0)
     assert discrepancies(tallies, InQueues(0, 2, 2)) == {}
+
+
+async def test_the_balance_is_unknown_while_the_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old one is not shown as the present one, and it is tried again soon and not after five minutes."""
+    monkeypatch.setattr(balance_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(balance_module, "connect", _refused)
+    shown: list[Mapping[str, float]] = []
+    routes = read_settings({"NEUROON_SHOP_ID": "shop_a", "NEUROON_API_KEY": "sk_a"}).routes
+    watch = BalanceWatch(MemoryLedger(), "amqp://broker.example/", routes, shown.append)
+    running = asyncio.create_task(watch.run())
+    await eventually(lambda: len(shown) >= 2)
+    await cancel([running])
+    assert shown[0].keys() == balance([], None).as_dict().keys()
+    assert all(math.isnan(count) for count in shown[0].values())
+
+
+async def _refused(*_: object) -> None:
+    raise ConnectionRefusedError

@@ -30,9 +30,10 @@ from consumer.adapters.ledger import (
     Store,
 )
 from consumer.adapters.ledger.health import Health
-from consumer.adapters.ledger.lookups import TOO_SLOW, Lookups
+from consumer.adapters.ledger.lookups import TOO_SLOW, UNFORESEEN, Lookups
 from consumer.adapters.pace import Pace
 from consumer.core.outcome import Delivered
+from consumer.supervision import Supervisor, TaskName
 
 # An end of a try that is not on disk after this time is acknowledged all the same.
 WRITE_SECONDS = 1.0
@@ -57,12 +58,18 @@ log = structlog.get_logger(__name__)
 
 
 class BatchedLedger:
-    """See `Ledger`. `on_error` is called for each failure of the store and for each entry that is given up."""
+    """See `Ledger`. `on_error` is called for each failure of the store and for each entry that is given up.
 
-    def __init__(self, store: Store, on_error: Callable[[], None] = lambda: None) -> None:
+    `supervisor` keeps the two tasks running that read and write.
+    """
+
+    def __init__(
+        self, store: Store, on_error: Callable[[], None] = lambda: None, supervisor: Supervisor | None = None
+    ) -> None:
         self.store = store
         self.health = Health(on_error)
-        self._lookups = Lookups(store, self.health, self._unusable)
+        self._supervisor = supervisor or Supervisor()
+        self._lookups = Lookups(store, self.health, self._unusable, self._supervisor)
         self._writes = Pace()
         self._pending: deque[tuple[Line, int, asyncio.Future[None] | None]] = deque()
         self._pending_bytes = 0
@@ -144,7 +151,9 @@ class BatchedLedger:
 
     def _start_writing(self) -> None:
         if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all())
+            self._writing = self._supervisor.start(
+                TaskName.LEDGER_WRITES, self._write_all, self._writing_failed, ends=True
+            )
 
     async def _write_all(self) -> None:
         """Write what is pending, batch by batch; while the store cannot be used, try until it can."""
@@ -175,6 +184,10 @@ class BatchedLedger:
             else:
                 await self._pause(0)
         self._writing = None
+
+    def _writing_failed(self) -> None:
+        self._doubt(min(BATCH, len(self._pending)))
+        self._unusable(UNFORESEEN)
 
     def _doubt(self, entries: int) -> None:
         """The oldest entries may be in the store though its answer was lost: told so, it does not count them twice."""

@@ -15,6 +15,7 @@ from typing import Final
 from consumer.adapters.ledger import Claimed, Key, Known, LedgerDownError, LedgerRefusedError, Store
 from consumer.adapters.ledger.health import Health
 from consumer.adapters.pace import Pace
+from consumer.supervision import Supervisor, TaskName
 
 # An order that waits longer for its look-up is posted without. A healthy store answers in milliseconds.
 READ_SECONDS = 1.0
@@ -28,6 +29,7 @@ LET_GO_SECONDS = 0.05
 RECENT = 16_384
 
 TOO_SLOW = "a {} takes longer than it may"
+UNFORESEEN = "an unexpected error, see the log"
 
 
 class _Place(Enum):
@@ -42,8 +44,9 @@ _NOTHING: Final = Claimed()
 class Lookups:
     """Asks `store` while `health` is good; `unusable` is told, in words, what keeps it from answering in time."""
 
-    def __init__(self, store: Store, health: Health, unusable: Callable[[str], None]) -> None:
-        self._store, self._health, self._unusable = store, health, unusable
+    def __init__(self, store: Store, health: Health, unusable: Callable[[str], None], supervisor: Supervisor) -> None:
+        self._store, self._health, self._unusable, self._supervisor = store, health, unusable, supervisor
+        self._broken = False  # the task that asks has failed and not been restarted yet
         self._pace = Pace()
         self._asked: Asked = {}
         self._asking: asyncio.Task[None] | None = None
@@ -55,10 +58,14 @@ class Lookups:
     async def ask(self, key: Key) -> Known | None:
         """See `Ledger.delivered_before`."""
         known = self._recent.get(key)
-        if known is not None or not self._health.ok:
+        if known is not None or not self._usable:
             return known
         answer = await self._gathered(key)
         return await self._another_try(key) if isinstance(answer, _Place) else answer
+
+    @property
+    def _usable(self) -> bool:
+        return self._health.ok and not self._broken
 
     async def _another_try(self, key: Key) -> Known | None:
         """The same for an order that is in another process's hand, once it is not, or for too long."""
@@ -66,7 +73,7 @@ class Lookups:
         until = loop.time() + ELSEWHERE_SECONDS
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            if not self._health.ok or loop.time() >= until:
+            if not self._usable or loop.time() >= until:
                 return None
             answer = await self._gathered(key)
             if not isinstance(answer, _Place):
@@ -110,10 +117,15 @@ class Lookups:
         return answer
 
     def _start(self) -> None:
-        self._asking = asyncio.create_task(self._ask_all())
+        self._asking = self._supervisor.start(TaskName.LEDGER_LOOKUPS, self._ask_all, self._asking_failed, ends=True)
+
+    def _asking_failed(self) -> None:
+        self._broken = True
+        self._unusable(UNFORESEEN)
 
     async def _ask_all(self) -> None:
         """Ask the store, batch by batch, until nobody asks and nothing has waited long enough to be let go of."""
+        self._broken = False
         while self._asked or (self._done and self._patience is None):
             if self._asked:
                 await self._pace.turn()
@@ -129,7 +141,7 @@ class Lookups:
                 self._unusable(type(error).__name__)
             finally:
                 slow.cancel()
-            self._answer(batch, claimed)
+                self._answer(batch, claimed)
         self._asking = None
 
     def _too_slow(self, batch: Asked) -> None:

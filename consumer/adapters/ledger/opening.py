@@ -9,16 +9,17 @@ from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.memory import MemoryLedger
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.ledger.sqlite import SqliteStore
+from consumer.supervision import Supervisor
 
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
 
 
-def open_ledger(url: str, on_error: Callable[[], None] = lambda: None) -> Ledger:
-    """The ledger that a checked LEDGER_URL asks for; nothing is opened yet. `on_error`: see `BatchedLedger`."""
+def open_ledger(url: str, on_error: Callable[[], None] = lambda: None, supervisor: Supervisor | None = None) -> Ledger:
+    """The ledger that a checked LEDGER_URL asks for; nothing is opened yet. The rest: see `BatchedLedger`."""
     store = lasting_store(url)
     if store is not None:
-        return BatchedLedger(store, on_error)
+        return BatchedLedger(store, on_error, supervisor)
     return NoLedger() if url == "none" else MemoryLedger()
 
 
