@@ -189,7 +189,10 @@ class Session:
     async def _change(self, prefetch: int) -> None:
         if self._tag is not None:
             tag, self._tag, self.prefetch = self._tag, None, 0
-            await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
+            if self._consuming.stream.brake.engaged:  # an answer would not be read before large orders are settled
+                await self._channel.basic_cancel(tag, nowait=True, timeout=RPC_TIMEOUT)
+            else:
+                await self._channel.basic_cancel(tag, timeout=RPC_TIMEOUT)
         if prefetch and not self._ending:
             await self._channel.basic_qos(prefetch_count=prefetch, timeout=RPC_TIMEOUT)
             confirmed = await self._channel.basic_consume(self._queue, self._missed, timeout=RPC_TIMEOUT)

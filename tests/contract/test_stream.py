@@ -1,7 +1,10 @@
 """Deliveries are taken out of what the broker sends, and nothing else is: whatever the pieces in which it arrives."""
 
 import asyncio
+import struct
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pamqp.frame
 import pytest
@@ -14,8 +17,11 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from consumer.adapters.brake import Brake
+from consumer.adapters.content import encode_properties
 from consumer.adapters.stream import DeliveryStream
 from consumer.core.delivery import Delivery
+from consumer.core.headers import Headers
+from tests.support.odd_messages import NOT_KEPT, OddMessage, nested, odd_messages, short, table
 
 OURS, OTHERS = 2, 1
 FRAME_MAX = 50
@@ -118,3 +124,105 @@ async def test_what_cannot_be_read_ends_the_connection(garbage: bytes) -> None:
     with pytest.raises(AMQPConnectionError, match="cannot be read"):
         await stream.read(1)
     assert not taken
+
+
+def returned(channel: int, body: bytes, properties: bytes) -> bytes:
+    """A message that had no queue, as the broker sends it back."""
+    head = struct.pack(">HHQ", 60, 0, len(body)) + properties
+    header = struct.pack(">BHI", 2, channel, len(head)) + head + b"\xce"
+    method = pamqp.frame.marshal(Basic.Return(312, "NO_ROUTE", "", "q"), channel)
+    return method + header + (pamqp.frame.marshal(ContentBody(body), channel) if body else b"")
+
+
+async def test_a_message_that_comes_back_is_shown_to_the_library_by_its_id() -> None:
+    """It matches returned messages by their ids, and would end the connection for a header that it cannot read."""
+    odd = OddMessage(b"body", {"message_id": short(b"m-1"), "timestamp": b"\xff" * 8}, ((b"\xff", nested(1000)),))
+    after = pamqp.frame.marshal(Basic.Ack(7), OTHERS)
+    _, rest = await fed([returned(OTHERS, odd.body, odd.encoded()) + after])
+    frames: list[Any] = []
+    while rest:
+        size, _, frame = pamqp.frame.unmarshal(rest)
+        frames.append(frame)
+        rest = rest[size:]
+    method, head, ack = frames
+    assert (method.name, ack.name) == ("Basic.Return", "Basic.Ack")
+    assert (head.body_size, head.properties.message_id, head.properties.headers) == (0, "m-1", None)
+
+
+@given(odd_messages, st.lists(st.integers(1, 40), min_size=1, max_size=20))
+def test_any_message_arrives_as_it_was_sent(odd: OddMessage, pieces: list[int]) -> None:
+    """All fourteen properties and every type of header, in whatever pieces: the bytes that are kept are what came."""
+    head = struct.pack(">HHQ", 60, 0, len(odd.body)) + odd.encoded()
+    method = Basic.Deliver("c", 1, redelivered=False, exchange="e", routing_key="")
+    data = pamqp.frame.marshal(method, OURS) + struct.pack(">BHI", 2, OURS, len(head)) + head + b"\xce"
+    data += pamqp.frame.marshal(ContentBody(odd.body), OURS) if odd.body else b""
+    chunks: list[bytes] = []
+    at = 0
+    while at < len(data):
+        chunks.append(data[at : at + pieces[len(chunks) % len(pieces)]])
+        at += len(chunks[-1])
+    ((_, delivery),), _ = asyncio.run(fed(chunks))
+    assert (delivery.body, delivery.unreadable) == (odd.body, "")
+    foreign = [pair for pair in odd.headers if not pair[0].startswith(b"x-neuroon-")]
+    headers = Headers.of(delivery.headers)
+    assert headers.encode() == table(foreign)
+    kept = replace(odd, headers=(), properties={n: v for n, v in odd.properties.items() if n not in NOT_KEPT})
+    again = encode_properties(delivery.properties, b"", "").marshal()
+    assert again == replace(kept, properties=kept.properties | {"delivery_mode": b"\2", "message_id": b"\0"}).encoded()
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_content_header_holds_the_message_is_handed_over(rest: bytes) -> None:
+    """Properties that break off are named, those before them are kept, and the body is the message's all the same."""
+    head = struct.pack(">HHQ", 60, 0, 2) + rest.ljust(2, b"\0")
+    data = pamqp.frame.marshal(Basic.Deliver("c", 1, False, "e", "r"), OURS)
+    data += struct.pack(">BHI", 2, OURS, len(head)) + head + b"\xce" + pamqp.frame.marshal(ContentBody(b"{}"), OURS)
+    ((_, delivery),), _ = asyncio.run(fed([data]))
+    assert delivery.body == b"{}"
+    dict(delivery.headers)
+
+
+async def test_a_frame_of_more_than_twice_the_agreed_size_ends_the_connection() -> None:
+    """Up to that it is read: the broker adds headers of its own to frames that are full already."""
+    stream = DeliveryStream(Brake())
+    taken: Taken = []
+    stream.take(OURS, lambda tag, delivery: taken.append((tag, delivery)))
+    stream.agree(200)
+    large = Basic.Properties(headers={"a": "b" * 300})
+    stream.feed_data(deliver(1, b"{}", properties=large))
+    assert len(taken) == 1
+    stream.feed_data(deliver(2, b"{}", properties=Basic.Properties(headers={"a": "b" * 400})))
+    with pytest.raises(AMQPConnectionError, match="cannot be read: it would have 4"):
+        await stream.read(1)
+    assert len(taken) == 1
+
+
+async def test_a_connection_that_the_brake_stops_is_not_taken_for_dead() -> None:
+    """Large bodies in flight may keep it from being read for longer than three heartbeats."""
+    stream = DeliveryStream(Brake())
+    transport = StoppedTransport()
+    stream.set_transport(transport)
+    for tag in range(1, 30):
+        stream.brake.take(tag, 1_000_000)
+    assert stream.brake.engaged
+    assert not transport.is_reading
+    beat = len(pamqp.frame.marshal(Heartbeat(), 0))
+    assert await asyncio.wait_for(stream.readexactly(2 * beat), 30) == pamqp.frame.marshal(Heartbeat(), 0) * 2
+    stream.brake.release(range(1, 30))
+    assert transport.is_reading
+    stream.feed_eof()
+
+
+class StoppedTransport(asyncio.Transport):
+    """A transport that knows whether it is read from."""
+
+    is_reading = True  # type: ignore[assignment]  # the base class has a method
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def is_closing(self) -> bool:
+        return False
