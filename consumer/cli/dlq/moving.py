@@ -26,12 +26,14 @@ from consumer.cli.dlq.options import (
     limit_option,
     yes_option,
 )
+from consumer.core.escaping import escaped
 from consumer.deadletters import transfer
 from consumer.deadletters.audit import Audit, audit_to
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.envelope import EnvelopeError
 from consumer.deadletters.sweep import Control, Tally
 from consumer.settings import Settings
+from consumer.terminal import echo
 
 STDOUT = Path("-")
 
@@ -53,7 +55,7 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
         raise click.UsageError("expected a FILE: stdout cannot take the letters and something else")
     audit_fits(audit, as_json=as_json)
     if not force and file.exists() and file.stat().st_size:
-        raise click.UsageError(f"{file} has something in it; --force writes over it")
+        raise click.UsageError(f"{escaped(str(file))} has something in it; --force writes over it")
 
     async def work(desk: Desk) -> tuple[Tally, str]:
         with audit_to(audit, "export") as record, _output(file) as out:
@@ -66,7 +68,7 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
     if as_json:
         print_json(tally.as_dict(operation))
     elif file != STDOUT:
-        click.echo(f"{printing.orders(tally.done)} exported to {file}")
+        echo(f"{printing.orders(tally.done)} exported to {file}")
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def import_(file: Path, yes: bool, dry_run: bool, audit: str, as_json: bool) -> 
             complain(f"nothing was imported: {error}")
             sys.exit(WRONG_USAGE)
         if planned.present:
-            click.echo(f"{printing.orders(len(planned.present))} already there, passed over", err=True)
+            echo(f"{printing.orders(len(planned.present))} already there, passed over", err=True)
         if dry_run:
             asking.print_dry_run("import", planned.summary, as_json=as_json)
             return
