@@ -11,11 +11,14 @@ import sys
 
 def main() -> None:
     """The command line; see `consumer.cli`."""
-    if sys.argv[1:2] == ["run"]:
+    if next((each for each in sys.argv[1:] if each != "--debug"), None) == "run":
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)  # until `consumer.app` has handlers that drain
     from consumer.cli import main as command_line  # noqa: PLC0415 - the point of this module
+    from consumer.telemetry import configure_logging  # noqa: PLC0415
 
+    # For commands that say nothing else of it. Without, libraries would log whole tracebacks, and structlog to stdout.
+    configure_logging(None, "warning", terminal=sys.stderr.isatty())
     command_line()
 
 
