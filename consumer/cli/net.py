@@ -10,6 +10,7 @@ import click
 
 import consumer
 from consumer.cli.common import FAILED, complain
+from consumer.core.escaping import escaped
 from consumer.terminal import echo
 
 _PACKAGE = Path(consumer.__file__).parent
@@ -25,7 +26,11 @@ class Net(click.Group):
         """Run the command. Usage errors, an abort and a pipe that nobody reads any more are click's own to handle."""
         try:
             return super().invoke(context)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, KeyboardInterrupt, SystemExit):
+        except click.ClickException as error:  # may name a file that somebody else has named
+            shown = "\n".join(map(escaped, error.message.split("\n")))
+            error.message = shown  # type: ignore[misc]  # final for subclasses; no other place sees them all
+            raise
+        except (click.Abort, click.exceptions.Exit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:

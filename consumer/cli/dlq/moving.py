@@ -26,7 +26,6 @@ from consumer.cli.dlq.options import (
     limit_option,
     yes_option,
 )
-from consumer.core.escaping import escaped
 from consumer.deadletters import transfer
 from consumer.deadletters.audit import Audit, audit_to
 from consumer.deadletters.browse import Desk
@@ -55,7 +54,7 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
         raise click.UsageError("expected a FILE: stdout cannot take the letters and something else")
     audit_fits(audit, as_json=as_json)
     if not force and file.exists() and file.stat().st_size:
-        raise click.UsageError(f"{escaped(str(file))} has something in it; --force writes over it")
+        raise click.UsageError(f"{file} has something in it; --force writes over it")
 
     async def work(desk: Desk) -> tuple[Tally, str]:
         with audit_to(audit, "export") as record, _output(file) as out:
