@@ -4,6 +4,7 @@ Nothing else may use `click.echo` or make a `Console` (the linter holds it): a t
 `styled` carries the sequences of a style.
 """
 
+import codecs
 import sys
 from typing import Any
 
@@ -35,7 +36,8 @@ def echo(*parts: str, err: bool = False) -> None:
 
 def echo_json(document: str) -> None:
     """Write a JSON document to stdout; parsed, it is what it was."""
-    click.echo(escaped_json(document))
+    encoding = codecs.lookup(sys.stdout.encoding or "utf-8").name
+    click.echo(escaped_json(document, ascii_only=encoding != "utf-8"))
 
 
 class _PlainConsole(Console):

@@ -24,14 +24,19 @@ def escaped(text: str) -> str:
     return "".join(each if _is_safe(each) else each.encode("unicode_escape").decode() for each in text)
 
 
-def escaped_json(document: str) -> str:
+def escaped_json(document: str, *, ascii_only: bool = False) -> str:
     r"""The same JSON document, with `\u202e` and the like for every character that does not show as itself.
 
-    Outside of its texts JSON has none of them but line ends, which stay.
+    Outside of its texts JSON has none of them but line ends, which stay. `ascii_only`: nor does what is not ASCII, for
+    a stream that cannot take it.
     """
-    if _is_safe(document):
+
+    def stays(text: str) -> bool:
+        return _is_safe(text) and (text.isascii() or not ascii_only)
+
+    if stays(document):
         return document
-    return "".join(each if each == "\n" or _is_safe(each) else json.dumps(each)[1:-1] for each in document)
+    return "".join(each if each == "\n" or stays(each) else json.dumps(each)[1:-1] for each in document)
 
 
 def _is_safe(text: str) -> bool:

@@ -41,10 +41,15 @@ def test_a_text_is_one_line_without_effect(text: str) -> None:
     assert UNSAFE.search(escaped(text)) is None
 
 
-@example("\ud800", False)
-@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)), st.booleans())
-def test_json_stays_what_it_was(value: object, pretty: bool) -> None:
+@example("\ud800", False, False)
+@given(
+    st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+    st.booleans(),
+    st.booleans(),
+)
+def test_json_stays_what_it_was(value: object, pretty: bool, ascii_only: bool) -> None:
     """Compact or over several lines: parsed, it is the original; as text it has no effect on a terminal."""
-    document = escaped_json(json.dumps(value, ensure_ascii=False, indent=2 if pretty else None))
+    document = escaped_json(json.dumps(value, ensure_ascii=False, indent=2 if pretty else None), ascii_only=ascii_only)
+    assert document.isascii() or not ascii_only
     assert json.loads(document) == value
     assert UNSAFE.search(document.replace("\n", "")) is None

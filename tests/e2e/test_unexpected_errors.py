@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumer.cli import main
-from tests.support.program import ROOT
+from tests.conftest import Names
+from tests.support.events import order
+from tests.support.program import ROOT, command, environment
 
 SECRET = "ORD-1 of buyer@example.com\x1b[2J"
 
@@ -92,3 +94,13 @@ def test_what_is_logged_goes_to_stderr_without_its_text() -> None:
     assert (library["event"], library["error"], library["logger"]) == ("library", "ValueError", "asyncio")
     assert (ours["event"], ours["error"]) == ("noticed", "ValueError")
     assert "secret" not in ended.stderr
+
+
+async def test_an_id_beyond_the_locale_is_no_error(names: Names) -> None:
+    """A stream that cannot take a character gets an escape for it; JSON still gives the original back."""
+    environ = environment("amqp://unused", names, PYTHONIOENCODING="latin-1")
+    event = order("\u65e5 \u00e9 \U0001f600")
+    status, shown, _ = await command(environ, "convert", stdin=event, encoding="latin-1")
+    assert (status, "\\u65e5 \u00e9 \\U0001f600" in shown) == (0, True)
+    status, told, _ = await command(environ, "convert", "--json", stdin=event, encoding="latin-1")
+    assert (status, json.loads(told)["payload"]["orderId"]) == (0, "\u65e5 \u00e9 \U0001f600")

@@ -111,7 +111,8 @@ def _child(environ: dict[str, str], arguments: tuple[str, ...], files: tuple[str
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = ["neuroon-consumer", *arguments]
-    with open(0, closefd=False) as sys.stdin:
+    # Those that were forked remember what kind of file they had.
+    with open(0, closefd=False) as sys.stdin, open(1, "w", closefd=False) as sys.stdout:
         from consumer.__main__ import main
 
         try:
