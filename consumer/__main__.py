@@ -4,6 +4,7 @@ A signal that arrives meanwhile must end `run` all the same. As process 1 of a c
 handler, and the platform would wait out its whole grace period, then kill.
 """
 
+import io
 import os
 import signal
 import sys
@@ -11,11 +12,17 @@ import sys
 
 def main() -> None:
     """The command line; see `consumer.cli`."""
-    if sys.argv[1:2] == ["run"]:
+    if next((each for each in sys.argv[1:] if each != "--debug"), None) == "run":
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)  # until `consumer.app` has handlers that drain
     from consumer.cli import main as command_line  # noqa: PLC0415 - the point of this module
+    from consumer.telemetry import configure_logging  # noqa: PLC0415 - the same
 
+    # For commands that say nothing else of it. Without, libraries would log whole tracebacks, and structlog to stdout.
+    configure_logging(None, "warning", terminal=sys.stderr.isatty())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a locale that lacks a character of an id, as stderr does by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     command_line()
 
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from consumer.adapters.link import connect, short_channel
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox, SandboxShop
+from consumer.terminal import echo, styled
 
 SHOPS = (SandboxShop("shop_berlin", "sk_" + "1a" * 16), SandboxShop("shop_madrid", "sk_" + "2b" * 16))
 RUNGS = "1s,2s"
@@ -55,24 +54,25 @@ class Stage:
 
     environ: dict[str, str]
     folder: Path
-    console: Console
     settled: list[dict[str, Any]] = field(default_factory=list)
     consuming: bool = False
 
     def say(self, text: str) -> None:
         """A step of the story."""
-        self.console.print(f"\n[bold cyan]{text}[/]")
+        echo()
+        echo(styled(text, bold=True, fg="cyan"))
 
     async def command(self, *arguments: str, stdin: bytes = b"", show: bool = True) -> str:
         """Run one command as an operator would, and return what it printed. Raises DemoError unless its status is 0."""
         if show:
-            self.console.print(f"[bold]$ neuroon-consumer {' '.join(arguments)}[/]", soft_wrap=True)
+            echo(styled(f"$ neuroon-consumer {' '.join(arguments)}", bold=True))
         process = await asyncio.create_subprocess_exec(
             *_PROGRAM, *arguments, env=self.environ, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         out, _ = await process.communicate(stdin)
         if show:
-            self.console.print(out.decode(), end="", markup=False, soft_wrap=True)
+            for line in out.decode().splitlines():
+                echo(line)
         if process.returncode:
             raise DemoError(f"`neuroon-consumer {' '.join(arguments)}` ended with status {process.returncode}")
         return out.decode()
@@ -103,8 +103,7 @@ class Stage:
                 self.settled.append(line)
             self.consuming = self.consuming or event == "consuming"
             told = " ".join(f"{key}={value}" for key, value in line.items() if key not in {"level", "timestamp"})
-            self.console.print(f"[dim]  consumer | {event}[/] ", end="")
-            self.console.print(told, markup=False, style="dim", soft_wrap=True)
+            echo(styled(f"  consumer | {event} {told}", dim=True))
 
 
 _PROGRAM = (sys.executable, "-m", "consumer")
@@ -112,14 +111,13 @@ _PROGRAM = (sys.executable, "-m", "consumer")
 
 async def tell() -> None:
     """Tell the story. Raises DemoError when it does not end well, BrokerError when there is no broker to be had."""
-    console = Console(highlight=False)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neuroon-demo-")))
-        console.print("[bold cyan]1. A broker and a local Neuroon[/]")
-        url = await _broker(stack, console)
+        echo(styled("1. A broker and a local Neuroon", bold=True, fg="cyan"))
+        url = await _broker(stack)
         sandbox = await stack.enter_async_context(Sandbox(SHOPS))
-        console.print(f"Neuroon sandbox at {sandbox.url}, RabbitMQ at {url.rpartition('@')[2]}")
-        stage = Stage(_environment(url, sandbox, folder), folder, console)
+        echo(f"Neuroon sandbox at {sandbox.url}, RabbitMQ at {url.rpartition('@')[2]}")
+        stage = Stage(_environment(url, sandbox, folder), folder)
         stack.push_async_callback(_clean_up, url, stage.environ)
         await _consume(stack, stage)
         await _ordinary_orders(stage)
@@ -128,11 +126,11 @@ async def tell() -> None:
         _account(stage, sandbox)
 
 
-async def _broker(stack: AsyncExitStack, console: Console) -> str:
+async def _broker(stack: AsyncExitStack) -> str:
     given = os.environ.get("AMQP_URL")
     if given:
         return given
-    console.print("Starting a RabbitMQ of our own; it takes some seconds ...")
+    echo("Starting a RabbitMQ of our own; it takes some seconds ...")
     broker = PrivateBroker()
     stack.callback(broker.close)
     await asyncio.to_thread(broker.start)
@@ -161,7 +159,7 @@ def _environment(url: str, sandbox: Sandbox, folder: Path) -> dict[str, str]:
 
 async def _consume(stack: AsyncExitStack, stage: Stage) -> None:
     stage.say("2. The consumer: it declares its queues and binds them to the exchange")
-    stage.console.print("[bold]$ neuroon-consumer run &[/]")
+    echo(styled("$ neuroon-consumer run &", bold=True))
     process = await asyncio.create_subprocess_exec(
         *_PROGRAM, "run", env=stage.environ, cwd=stage.folder, stderr=subprocess.PIPE
     )
@@ -213,11 +211,12 @@ def _account(stage: Stage, sandbox: Sandbox) -> None:
     stage.say("7. What arrived at Neuroon")
     for received in sandbox.orders:
         body = (received.body or b"").decode()
-        stage.console.print(f"{received.shop_id} {body}", markup=False, soft_wrap=True)
+        echo(f"{received.shop_id} {body}")
     names = sorted(received.order_id for received in sandbox.orders)
     _expect(names == ["ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-6", "ORD-7"], "six orders have arrived")
     _expect(all(received.posts == 1 for received in sandbox.orders), "each of them was posted once")
-    stage.console.print("\n[bold green]Six orders delivered, each once; nothing lost, nothing left.[/]")
+    echo()
+    echo(styled("Six orders delivered, each once; nothing lost, nothing left.", bold=True, fg="green"))
 
 
 def _expect(good: bool, what: str) -> None:

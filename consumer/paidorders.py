@@ -111,7 +111,8 @@ def _paid_order(row: dict[str, Any], columns: Columns, number: int) -> PaidOrder
     value = row.get(columns.order)
     order = to_identifier(value.strip() if isinstance(value, str) else value)
     if not isinstance(order, str):
-        raise PaidOrdersError(f"order {number} of the list: {columns.order}: expected {order.expected}")
+        found = f", found {order.found}" if order.found else ""
+        raise PaidOrdersError(f"order {number} of the list: {columns.order}: expected {order.expected}{found}")
     shop = row.get(columns.shop) if columns.shop else None
     currency = row.get(columns.currency) if columns.currency else None
     amount = _amount(row.get(columns.amount)) if columns.amount else None

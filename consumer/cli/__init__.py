@@ -13,6 +13,7 @@ from consumer.cli.dlq import dlq
 from consumer.cli.explain import explain
 from consumer.cli.ledger import ledger
 from consumer.cli.mappings import mappings
+from consumer.cli.net import Net
 from consumer.cli.outbox import outbox
 from consumer.cli.publish import publish
 from consumer.cli.run import run
@@ -20,9 +21,10 @@ from consumer.cli.sandbox import sandbox
 from consumer.cli.schema import schema
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Net, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="neuroon-consumer")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error, which may quote an event.")
+def main(*, debug: bool) -> None:
     """Bring paid orders from RabbitMQ to Neuroon, as conversions of the searches that led to them.
 
     Settings are environment variables; `neuroon-consumer check` says what is missing.

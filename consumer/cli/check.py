@@ -6,7 +6,6 @@ import sys
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 
 from consumer.adapters.link import virtual_host
 from consumer.app import load_shops, open_intake, open_neuroon, wanted_topology
@@ -14,6 +13,7 @@ from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
 from consumer.doctor import Finding, Level, check_broker, check_budgets, check_ledger, check_management, check_shops
 from consumer.doctor.budgets import longest_delivery
 from consumer.settings import Settings, SettingsError, read_settings
+from consumer.terminal import echo, styled
 from consumer.tracing import open_tracing
 
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red", Level.UNKNOWN: "magenta"}
@@ -70,9 +70,8 @@ def _status(findings: list[Finding]) -> int:
 
 
 def _show(findings: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        console.print(f"[{COLOURS[finding.level]}]{finding.level.value:>7}[/]  {finding.check}: ", end="")
-        console.print(finding.message, markup=False)
+        level = styled(f"{finding.level.value:>7}", fg=COLOURS[finding.level])
+        echo(level, f"  {finding.check}: {finding.message}")
         if finding.cure:
-            console.print(f"         -> {finding.cure}", markup=False)
+            echo(f"         -> {finding.cure}")

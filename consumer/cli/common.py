@@ -8,19 +8,16 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 import uvloop
-from rich.console import Console
 
 from consumer.settings import Settings, SettingsError, read_settings
 from consumer.telemetry import configure_logging
+from consumer.terminal import echo, echo_json, styled
 from consumer.tracing import Tracing, asked_for, open_tracing
 
 T = TypeVar("T")
 
 FAILED = 1
 WRONG_USAGE = 2
-
-# Wider than any row: Rich cuts what does not fit, and an id that is cut is no id.
-PIPED_WIDTH = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable: JSON on stdout and nothing else.")
 
@@ -53,17 +50,12 @@ def exit_for(error: SettingsError) -> NoReturn:
 
 def complain(message: str) -> None:
     """One line to stderr."""
-    click.secho(message, err=True, fg="red")
+    echo(styled(message, fg="red"), err=True)
 
 
 def print_json(value: object) -> None:
     """One JSON document in one line on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def console() -> Console:
-    """For tables: as wide as the terminal, and as what is in them where stdout is a file or a pipe."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPED_WIDTH)
+    echo_json(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumer.app import open_intake
 from consumer.cli.common import exit_for, json_option, print_json, run_async, settings_or_exit
@@ -26,6 +26,7 @@ from consumer.mappings.explain import Explanation, explain
 from consumer.mappings.guess import Fit, guess
 from consumer.mappings.library import load_mapping
 from consumer.settings import SettingsError, ShopsFileError
+from consumer.terminal import console, echo_json
 
 
 @click.command()
@@ -60,13 +61,12 @@ def convert(  # noqa: PLR0913 - one parameter for each option
             _show_guess(guess(_document(delivery), delivery), as_json=as_json)
         return
     desk = _open(mapping)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     for delivery in deliveries:
         for verdict in desk.verdicts(delivery):
             if as_json:
-                click.echo(verdict.as_json(explained=explained))
+                echo_json(verdict.as_json(explained=explained))
             else:
-                verdict.show(console, explained=explained)
+                verdict.show(explained=explained)
 
 
 def read_inputs(files: tuple[Path, ...]) -> list[bytes]:
@@ -169,10 +169,8 @@ def _show_guess(fits: list[Fit], *, as_json: bool) -> None:
         return
     table = Table("mapping", "fits", "keys found", "why not")
     for fit in fits:
-        table.add_row(
-            fit.mapping, "[green]yes[/]" if fit.fits else "no", f"{fit.found:.0%}", _why(fit).replace("[", r"\[")
-        )
-    Console(highlight=False).print(table)
+        table.add_row(fit.mapping, Text("yes", "green") if fit.fits else "no", f"{fit.found:.0%}", _why(fit))
+    console().print(table)
 
 
 def _why(fit: Fit) -> str:

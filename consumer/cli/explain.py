@@ -4,12 +4,12 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
 from consumer.adapters.ledger import History
 from consumer.cli.common import FAILED, complain, json_option, print_json, settings_or_exit
 from consumer.cli.store import at_store
 from consumer.explain import explained, unexplained
+from consumer.terminal import echo, styled
 
 COLOURS = {"delivered": "green", "duplicate": "green", "unattributed": "yellow", "dead": "red", "discarded": "red"}
 HINT = (
@@ -44,11 +44,10 @@ def explain(order: str, shop: str | None, as_json: bool) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
     shop = f" of shop {told['shopId']}" if told["shopId"] else ""
-    console.print(f"order {told['orderId']}{shop}: ", end="", markup=False)
     due = f", due {told['due']}" if told["due"] else ""
-    console.print(f"{told['state']}{due}", style=COLOURS.get(told["state"], "cyan"), markup=False)
+    state = styled(f"{told['state']}{due}", fg=COLOURS.get(told["state"], "cyan"))
+    echo(f"order {told['orderId']}{shop}: ", state)
     for line in told["timeline"]:
         facts = ", ".join(f"{name} {value}" for name, value in line.items() if name not in {"at", "event"} and value)
-        console.print(f"  {line['at']}  {line['event']:<12} {facts}", markup=False)
+        echo(f"  {line['at']}  {line['event']:<12} {facts}")

@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Column, Table
 
 from consumer.adapters.ledger import Entry, Store, Tally, Wanted
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.balance import InQueues, ask_queues, balance, by_day, discrepancies
-from consumer.cli.common import FAILED, WRONG_USAGE, complain, console, json_option, print_json, settings_or_exit
+from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
 from consumer.cli.store import at_store
 from consumer.core.delivery import read_stamp, stamp
 from consumer.core.shop import Shop, Shops
 from consumer.paidorders import PaidOrdersError, read_paid_orders
 from consumer.reconcile import ALL_GROUPS, Reconciliation, reconcile
 from consumer.settings import Settings, ShopsFileError, values
+from consumer.terminal import console, echo
 
 STATES = ("delivered", "duplicate", "unattributed", "waiting", "held", "dead", "discarded")
 
@@ -111,7 +111,7 @@ def prune(older_than: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({"matched": matched, "pruned": done})
     else:
-        click.echo(f"{matched} orders would be forgotten" if dry_run else f"{done} orders forgotten")
+        echo(f"{matched} orders would be forgotten" if dry_run else f"{done} orders forgotten")
 
 
 @ledger.command("reconcile")
@@ -135,8 +135,8 @@ def reconcile_file(file: TextIO, shop: str | None, as_json: bool, **columns: str
         if not as_json:
             used = ", ".join(f"{kind} in {name}" for kind in ("order", "amount", "currency", "shop")
                              if (name := getattr(found, kind)))  # fmt: skip
-            click.echo(f"columns: {used}", err=True)
-        with _counting(sys.stderr) as tell:
+            echo(f"columns: {used}", err=True)
+        with _counting() as tell:
             result = at_store(settings, lambda store: reconcile(store, orders, shop_of, tell))
     except PaidOrdersError as error:
         complain(str(error))
@@ -173,10 +173,10 @@ def _shop_finder(settings: Settings, shop: str | None, *, has_column: bool) -> C
 
 
 @contextmanager
-def _counting(stream: TextIO) -> Iterator[Callable[[int], None]]:
-    """Show a number of rows on a terminal, and nothing elsewhere."""
+def _counting() -> Iterator[Callable[[int], None]]:
+    """Show a number of rows on stderr if it is a terminal."""
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} rows"))
-    with Progress(*columns, console=Console(file=stream), disable=not stream.isatty(), transient=True) as progress:
+    with Progress(*columns, console=console(err=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("reconciling", total=None)
         yield lambda rows: progress.update(task, completed=rows)
 
@@ -188,12 +188,11 @@ def _show_reconciliation(result: Reconciliation) -> None:
         money = ", ".join(f"{amount} {code}".strip() for code, amount in sorted(sums.items()))
         table.add_row("never seen" if group == "neverSeen" else group, f"{result.counts[group]:,}", money)
     table.add_row("all", f"{result.rows:,}", "")
-    out = console()
-    out.print(table)
+    console().print(table)
     for order in result.missing:
-        out.print(f"never seen: {order}", markup=False)
+        echo(f"never seen: {order}")
     if result.counts["neverSeen"] > len(result.missing):
-        out.print(f"and {result.counts['neverSeen'] - len(result.missing):,} more")
+        echo(f"and {result.counts['neverSeen'] - len(result.missing):,} more")
 
 
 @ledger.command("balance")
@@ -241,7 +240,6 @@ def _show_balance(total: dict[str, int], days: list[dict[str, object]], disagree
         table.add_row(str(each["shopId"] or "-"), str(each["day"]), *(str(each[name]) for name in names))
     table.add_section()
     table.add_row("all", "", *(str(total[name]) for name in names))
-    out = console()
-    out.print(table)
+    console().print(table)
     for name, count in disagreements.items():
-        out.print(f"{name}: {count}")
+        echo(f"{name}: {count}")

@@ -3,12 +3,12 @@
 import sys
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from consumer.cli.common import WRONG_USAGE, complain, json_option, print_json
 from consumer.mappings import MappingError, builtin_names, builtin_text
 from consumer.mappings.library import load_mapping
+from consumer.terminal import console, echo
 
 
 @click.group(invoke_without_command=True)
@@ -26,7 +26,7 @@ def mappings(context: click.Context, *, as_json: bool) -> None:
     table = Table("name", "for")
     for row in told:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @mappings.command()
@@ -34,11 +34,13 @@ def mappings(context: click.Context, *, as_json: bool) -> None:
 def show(name: str) -> None:
     """Print a built-in mapping's file."""
     try:
-        click.echo(builtin_text(name), nl=False)
+        text = builtin_text(name)
     except MappingError as error:
         for problem in error.problems:
             complain(problem)
         sys.exit(WRONG_USAGE)
+    for line in text.splitlines():
+        echo(line)
 
 
 @mappings.command()
@@ -51,4 +53,4 @@ def check(file: str) -> None:
         for problem in error.problems:
             complain(problem)
         sys.exit(1)
-    click.echo(f"{mapping.name}: good")
+    echo(f"{mapping.name}: good")

@@ -29,6 +29,7 @@ from consumer.outbox import DirectCourier, Flushed, Outbox, Patient, outbox_rout
 from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsSource, given_value, values
 from consumer.telemetry import configure_logging
+from consumer.terminal import echo
 
 # When `outbox flush` runs once, somebody else decides when it runs again; the recipe says "every N minutes".
 USUAL_SECONDS = 300.0
@@ -168,4 +169,4 @@ def _print(result: Flushed, *, as_json: bool) -> None:
     if as_json:
         print_json(result.as_dict())
     else:
-        click.echo(f"{result.rows} rows: {result.synced} synced, {result.failed} failed")
+        echo(f"{result.rows} rows: {result.synced} synced, {result.failed} failed")

@@ -25,6 +25,7 @@ from consumer.cli.convert import read_inputs
 from consumer.core.delivery import Properties
 from consumer.events import split_events
 from consumer.settings import Settings
+from consumer.terminal import console, echo
 from consumer.tracing import Tracing
 
 # Confirms awaited at a time; a quorum queue confirms in batches, so that one at a time would be slow.
@@ -53,7 +54,7 @@ def publish(files: tuple[Path, ...], routing_key: str, as_json: bool) -> None:
     if as_json:
         print_json({"published": len(events) - len(failures), "failed": len(failures)})
     else:
-        click.echo(f"{len(events) - len(failures)} of {len(events)} events published and confirmed")
+        echo(f"{len(events) - len(failures)} of {len(events)} events published and confirmed")
     sys.exit(FAILED if failures else 0)
 
 
@@ -75,7 +76,7 @@ async def _publish_all(settings: Settings, tracing: Tracing, events: list[bytes]
         failures: list[str] = []
         # From the timestamp the consumer tells how long orders wait.
         stamped = Properties("application/json", timestamp=int(time.time()))
-        with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+        with Progress(console=console(err=True), disable=not sys.stderr.isatty(), transient=True) as progress:
             bar = progress.add_task("publishing", total=len(events))
 
             async def send(event: bytes) -> None:

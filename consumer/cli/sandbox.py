@@ -8,6 +8,7 @@ import click
 from consumer.cli.common import FAILED, complain, run_async
 from consumer.sandbox import DEFAULT_SHOP, FAULT_HELP, FaultError, Sandbox, SandboxShop, run_sandbox
 from consumer.settings import SettingsError, ShopsFileError, read_settings
+from consumer.terminal import echo
 
 
 @click.command(epilog="\b\n--fail " + FAULT_HELP.replace("\n\n", "\n\n\b\n"))
@@ -55,10 +56,10 @@ def _configured_shops() -> list[SandboxShop]:
 
 
 def _announce(neuroon: Sandbox, known: list[SandboxShop]) -> None:
-    click.echo(f"Neuroon sandbox at {neuroon.url}")
-    click.echo(f"  received orders: {neuroon.url}/sandbox/orders")
+    echo(f"Neuroon sandbox at {neuroon.url}")
+    echo(f"  received orders: {neuroon.url}/sandbox/orders")
     if not known:
-        click.echo("  to use it:")
-        click.echo(f"    export NEUROON_API_URL={neuroon.url}")
-        click.echo(f"    export NEUROON_SHOP_ID={DEFAULT_SHOP.id} NEUROON_API_KEY={DEFAULT_SHOP.api_key}")
+        echo("  to use it:")
+        echo(f"    export NEUROON_API_URL={neuroon.url}")
+        echo(f"    export NEUROON_SHOP_ID={DEFAULT_SHOP.id} NEUROON_API_KEY={DEFAULT_SHOP.api_key}")
     sys.stdout.flush()

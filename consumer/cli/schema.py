@@ -5,6 +5,7 @@ import json
 import click
 
 from consumer.schema import asyncapi, json_schema
+from consumer.terminal import echo_json
 
 
 @click.command()
@@ -12,4 +13,4 @@ from consumer.schema import asyncapi, json_schema
 def schema(form: str) -> None:
     """Print the canonical event's description: JSON Schema, or AsyncAPI 3."""
     document = json_schema() if form == "json-schema" else asyncapi()
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo_json(json.dumps(document, indent=2, ensure_ascii=False))

@@ -4,13 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import assert_never
 
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from consumer.core.conversion import Conversion
 from consumer.core.outcome import Dead, Unattributed
 from consumer.core.reading import Ignored
 from consumer.mappings.explain import Explanation, spelled
+from consumer.terminal import console, echo, styled
 
 End = Conversion | Unattributed | Ignored | Dead
 
@@ -41,15 +42,15 @@ class Verdict:
         ended = {**_told(self.end), "orderId": self.order_id, "shopId": self.shop_id}
         return json.dumps(ended, ensure_ascii=False)[:-1] + more + "}"
 
-    def show(self, console: Console, *, explained: bool) -> None:
+    def show(self, *, explained: bool) -> None:
         """For people: what was found where, and what would be sent."""
-        _headline(console, self)
+        _headline(self)
         if self.explanation is None:
             return
         if explained:
-            _show_steps(console, self.explanation)
+            _show_steps(self.explanation)
         else:
-            _show_sides(console, self.explanation, self.end)
+            _show_sides(self.explanation, self.end)
 
 
 def _told(end: Unattributed | Ignored | Dead) -> dict[str, str | None]:
@@ -64,10 +65,10 @@ def _told(end: Unattributed | Ignored | Dead) -> dict[str, str | None]:
             assert_never(end)
 
 
-def _headline(console: Console, verdict: Verdict) -> None:
+def _headline(verdict: Verdict) -> None:
     name = f"order {verdict.order_id or '?'} of {f'shop {verdict.shop_id}' if verdict.shop_id else 'the one shop'}"
     colour, words = _words(verdict.end)
-    console.print(f"{name}: {words}", style=colour, markup=False)
+    echo(styled(f"{name}: {words}", fg=colour))
 
 
 def _words(end: End) -> tuple[str, str]:
@@ -84,7 +85,7 @@ def _words(end: End) -> tuple[str, str]:
             assert_never(end)
 
 
-def _show_sides(console: Console, explanation: Explanation, end: End) -> None:
+def _show_sides(explanation: Explanation, end: End) -> None:
     sent = json.loads(end.payload, parse_float=str) if isinstance(end, Conversion) else {}
     table = Table("", _folded("found at"), _folded("found"), "sent", title=_title(explanation), title_justify="left")
     for key, name in (("id", "orderId"), ("value", "orderValue"), ("currency", "currency"), ("clicks", None)):
@@ -94,7 +95,7 @@ def _show_sides(console: Console, explanation: Explanation, end: End) -> None:
     for item in sent.get("conversions", ()):
         search = f"{item['searchLogId']}: {item['quantity']} for {item['lineTotal']}"
         table.add_row("conversion", "", "", f"{item['productId']} by {search}")
-    console.print(table)
+    console().print(table)
 
 
 def _add_line(table: Table, explanation: Explanation, number: int) -> None:
@@ -113,17 +114,17 @@ def _add_side(table: Table, explanation: Explanation, key: str, sent: object) ->
     step = explanation.used(key)
     tried = [each.path for each in explanation.steps if each.key == key]
     if step is None:
-        table.add_row(key, " | ".join(tried), "[red]nothing[/]" if tried else "", str(sent))
+        table.add_row(key, " | ".join(tried), Text("nothing", "red") if tried else "", str(sent))
     else:
         table.add_row(key, step.path, _short(step.value), str(sent))
 
 
-def _show_steps(console: Console, explanation: Explanation) -> None:
+def _show_steps(explanation: Explanation) -> None:
     table = Table("", "key", _folded("path"), _folded("found"), title=_title(explanation), title_justify="left")
     for step in explanation.steps:
-        mark = "[green]✓[/]" if step.used else ""
-        table.add_row(mark, step.key, step.path, _short(step.value) or "[dim]nothing[/]")
-    console.print(table)
+        mark = Text("✓", "green") if step.used else ""
+        table.add_row(mark, step.key, step.path, _short(step.value) or Text("nothing", "dim"))
+    console().print(table)
 
 
 def _folded(header: str) -> Column:
@@ -133,7 +134,7 @@ def _folded(header: str) -> Column:
 def _title(explanation: Explanation) -> str:
     peeled = f", envelopes taken off: {', '.join(explanation.envelopes)}" if explanation.envelopes else ""
     kind = f", type {explanation.type}" if explanation.type is not None else ""
-    return f"mapping {explanation.mapping}{peeled}{kind}".replace("[", r"\[")
+    return f"mapping {explanation.mapping}{peeled}{kind}"
 
 
 def _lines(explanation: Explanation) -> int:
@@ -142,4 +143,4 @@ def _lines(explanation: Explanation) -> int:
 
 def _short(value: object) -> str:
     text = spelled(value) or ""
-    return (text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…").replace("[", r"\[")
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

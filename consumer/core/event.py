@@ -29,8 +29,9 @@ ORDER_ID = AliasChoices("orderId", "id")
 SHOP_ID = AliasChoices("shopId")
 
 
-def _unfit(expected: str) -> PydanticCustomError:
-    return PydanticCustomError(UNFIT, "expected {expected}", {"expected": expected})
+def _unfit(expected: str, found: str = "") -> PydanticCustomError:
+    context = {"expected": expected, "found": found} if found else {"expected": expected}
+    return PydanticCustomError(UNFIT, "expected {expected}", context)
 
 
 def _negative() -> PydanticCustomError:
@@ -40,7 +41,7 @@ def _negative() -> PydanticCustomError:
 def _identifier(value: object) -> str:
     identifier = to_identifier(value)
     if isinstance(identifier, NotAnIdentifier):
-        raise _unfit(identifier.expected)
+        raise _unfit(identifier.expected, identifier.found)
     return identifier
 
 
@@ -91,10 +92,10 @@ def _currency(value: object) -> str:
     return code
 
 
-_TEXT = {"type": "string", "maxLength": IDENTIFIER_LENGTH}
+_TEXT = {"type": "string", "maxLength": IDENTIFIER_LENGTH, "pattern": r"^[^\u0000]*$"}
 _INTEGER = {"type": "integer"}
 _NULL = {"type": "null"}
-_NOT_BLANK = {**_TEXT, "pattern": r"\S"}
+_NOT_BLANK = {**_TEXT, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
 _DECIMAL_TEXT = {"type": "string", "pattern": rf"^\s*{DECIMAL_PATTERN}\s*$"}
 _AMOUNT = {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": AMOUNT_LIMIT}, _DECIMAL_TEXT]}
 _QUANTITY = {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": QUANTITY_LIMIT}, _DECIMAL_TEXT]}

@@ -141,7 +141,7 @@ def _detail(error: ErrorDetails) -> str:
     """Such as "lines[0].quantity: expected a whole number of at least 1, found text"."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
     problem = _PROBLEMS.get(error["type"], _OTHER_PROBLEM)
-    return f"{path or 'body'}: {problem.format(found=_kind(error['input']), **error.get('ctx', {}))}"
+    return f"{path or 'body'}: {problem.format_map({'found': _kind(error['input'])} | error.get('ctx', {}))}"
 
 
 def _kind(value: object) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumer.core.delivery import stamp
+from consumer.core.escaping import escaped_json
 from consumer.deadletters.letter import Letter
 
 STDOUT = "-"
@@ -61,9 +62,7 @@ class Audit:
             "who": self.who,
             **facts,
         }
-        self.write(
-            json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
-        )
+        self.write(escaped_json(json.dumps(line, ensure_ascii=False, separators=(",", ":"))).encode() + b"\n")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from consumer.core.identifier import IDENTIFIER_LENGTH, NotAnIdentifier, to_iden
         ("ORD-1", "ORD-1"),
         (" ORD-1 ", " ORD-1 "),
         ("0012", "0012"),
-        ("ñ\0", "ñ\0"),
+        ("ñ\x01\x1b[2J\u202e", "ñ\x01\x1b[2J\u202e"),
         (0, "0"),
         (-7, "-7"),
         (12345678901234567890123, "12345678901234567890123"),
@@ -45,6 +45,21 @@ def test_texts_and_integers_are_taken_exactly(value: object, expected: str) -> N
 def test_everything_else_is_refused(value: object, expected: str) -> None:
     """Each with what would have done; an integer past what Python prints, too."""
     assert to_identifier(value) == NotAnIdentifier(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("\0", "U+0000 at character 1"),
+        ("ORD\0", "U+0000 at character 4"),
+        ("ñ\0", "U+0000 at character 2"),
+        ("ORD-\ud800", "U+D800 at character 5"),
+        ("\udfffx", "U+DFFF at character 1"),
+    ],
+)
+def test_nul_and_lone_surrogates_are_refused(value: str, found: str) -> None:
+    """What a database or UTF-8 cannot hold is named by its code and its place, and the rest of the text is not."""
+    assert to_identifier(value) == NotAnIdentifier("text without NUL and lone surrogates", found)
 
 
 @given(st.integers())

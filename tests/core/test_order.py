@@ -119,6 +119,28 @@ def test_what_has_another_shape_is_named(document: object, detail: str) -> None:
     assert malformed(document) == detail
 
 
+@pytest.mark.parametrize(
+    ("document", "detail"),
+    [
+        (event(orderId="ORD\0"), "orderId: {expected}, found U+0000 at character 4"),
+        (event(shopId="\udcff"), "shopId: {expected}, found U+DCFF at character 1"),
+        (event_of(productId="\ud800"), "lines[0].productId: {expected}, found U+D800 at character 1"),
+        (event_of(searchLogId="log\0"), "lines[0].searchLogId: {expected}, found U+0000 at character 4"),
+    ],
+)
+def test_an_identifier_that_cannot_be_stored_is_malformed(document: object, detail: str) -> None:
+    """NUL and lone surrogates are named by field, code and place; the identifier itself is not quoted."""
+    assert malformed(document) == detail.format(expected="expected text without NUL and lone surrogates")
+
+
+def test_a_lone_surrogate_in_a_body_is_malformed() -> None:
+    """JSON can spell one and UTF-8 has none: the decoder refuses the body and names the place."""
+    found = parse(b'{"orderId": "\\ud800", "shopId": "shop_a"}')
+    assert isinstance(found, Malformed)
+    assert found.detail.startswith("body: not JSON: ")
+    assert "line 1 column" in found.detail
+
+
 @pytest.mark.parametrize("value", [None, [], "garbage", 12, True, "%7B%22", {"A": None}])
 def test_clicks_never_make_an_event_malformed(value: object) -> None:
     """They come out of a browser: what cannot be read is no clicks."""

@@ -31,7 +31,9 @@ async def test_a_signal_during_the_imports_ends_run(
     """The handler stands before anything else is loaded: as process 1, an unhandled SIGTERM would be ignored."""
     (tmp_path / "sitecustomize.py").write_text(_STRIKE)
     strike = {"PYTHONPATH": str(tmp_path), "STRIKE_AT": module, "STRIKE_WITH": str(int(number))}
-    assert await _run(environment("amqp://127.0.0.1:9/", names) | strike) == (0, "")
+    environ = environment("amqp://127.0.0.1:9/", names) | strike
+    assert await _run(environ) == (0, "")
+    assert await _run(environ, flags=("--debug",)) == (0, "")
 
 
 @pytest.mark.parametrize("delay", [0.3, 0.6, 0.9, 1.2, 1.5, 1.8])
@@ -51,9 +53,9 @@ async def test_budgets_that_do_not_fit_are_told(names: Names) -> None:
     assert "terminationGracePeriodSeconds" in told
 
 
-async def _run(environ: dict[str, str], delay: float | None = None) -> tuple[int, str]:
+async def _run(environ: dict[str, str], delay: float | None = None, flags: tuple[str, ...] = ()) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "consumer", "run", cwd=ROOT, env=environ, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", "consumer", *flags, "run", cwd=ROOT, env=environ, stderr=asyncio.subprocess.PIPE
     )
     if delay is not None:
         await asyncio.sleep(delay)

@@ -37,7 +37,9 @@ def environment(url: str, names: Names, sandbox: Sandbox | None = None, **more: 
     return path | ours | more
 
 
-async def command(environ: dict[str, str], *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+async def command(
+    environ: dict[str, str], *arguments: str, stdin: bytes = b"", encoding: str = "utf-8"
+) -> tuple[int, str, str]:
     """Run one command to its end: exit status, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -57,7 +59,7 @@ async def command(environ: dict[str, str], *arguments: str, stdin: bytes = b"") 
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, out.decode(encoding), err.decode(encoding)
 
 
 class Consumer:

@@ -8,6 +8,7 @@ from consumer.cli.common import WRONG_USAGE, complain, print_json
 from consumer.cli.dlq import printing
 from consumer.deadletters.summary import Summary
 from consumer.deadletters.sweep import Tally
+from consumer.terminal import echo
 
 
 def agreed(what: str, summary: Summary, *, yes: bool) -> bool:
@@ -28,7 +29,7 @@ def print_dry_run(what: str, summary: Summary, *, as_json: bool) -> None:
             {"operation": None, "dryRun": True, "matched": summary.count, "done": 0, "failed": 0, **_plan(summary)}
         )
     else:
-        click.echo(f"would {what}:")
+        echo(f"would {what}:")
         printing.print_summary(summary)
 
 
@@ -37,18 +38,18 @@ def print_untouched(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         print_json({"operation": None, "matched": summary.count, "done": 0, "failed": 0})
     elif not summary.count:
-        click.echo("no dead letter matches")
+        echo("no dead letter matches")
     else:
-        click.echo("nothing was done")
+        echo("nothing was done")
 
 
 def print_done(done: str, tally: Tally) -> None:
     """How it ended."""
-    click.echo(f"{printing.orders(tally.done)} {done}")
+    echo(f"{printing.orders(tally.done)} {done}")
     if tally.failed:
-        click.echo(f"{printing.orders(tally.failed)} not confirmed by the broker, and still there")
+        echo(f"{printing.orders(tally.failed)} not confirmed by the broker, and still there")
     if tally.left:
-        click.echo(f"{printing.orders(tally.left)} left: {tally.stopped}; run it again to go on")
+        echo(f"{printing.orders(tally.left)} left: {tally.stopped}; run it again to go on")
 
 
 def _plan(summary: Summary) -> dict[str, object]:

@@ -18,6 +18,7 @@ from consumer.deadletters.dossier import dossier
 from consumer.deadletters.filters import Filter
 from consumer.deadletters.letter import Letter
 from consumer.deadletters.summary import Summary, growth
+from consumer.terminal import echo
 
 
 @click.command()
@@ -67,7 +68,7 @@ def list_(limit: int | None, newest: bool, as_json: bool, **given: Any) -> None:
         return len(letters)
 
     if not at_desk(settings_or_exit(), work):
-        click.echo("no dead letter matches", err=True)
+        echo("no dead letter matches", err=True)
 
 
 async def _stream(desk: Desk, wanted: Filter, limit: int | None, *, as_json: bool) -> int:
@@ -80,7 +81,7 @@ async def _stream(desk: Desk, wanted: Filter, limit: int | None, *, as_json: boo
             _print(found[1], as_json=as_json)
             count += 1
         if look.shared:
-            click.echo(printing.SHARED, err=True)
+            echo(printing.SHARED, err=True)
     return count
 
 

@@ -32,6 +32,7 @@ from consumer.deadletters.browse import Desk
 from consumer.deadletters.envelope import EnvelopeError
 from consumer.deadletters.sweep import Control, Tally
 from consumer.settings import Settings
+from consumer.terminal import echo
 
 STDOUT = Path("-")
 
@@ -66,7 +67,7 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
     if as_json:
         print_json(tally.as_dict(operation))
     elif file != STDOUT:
-        click.echo(f"{printing.orders(tally.done)} exported to {file}")
+        echo(f"{printing.orders(tally.done)} exported to {file}")
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def import_(file: Path, yes: bool, dry_run: bool, audit: str, as_json: bool) -> 
             complain(f"nothing was imported: {error}")
             sys.exit(WRONG_USAGE)
         if planned.present:
-            click.echo(f"{printing.orders(len(planned.present))} already there, passed over", err=True)
+            echo(f"{printing.orders(len(planned.present))} already there, passed over", err=True)
         if dry_run:
             asking.print_dry_run("import", planned.summary, as_json=as_json)
             return

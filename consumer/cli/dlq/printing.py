@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumer.core.delivery import stamp
+from consumer.core.escaping import escaped
 from consumer.deadletters.follow import Followed
 from consumer.deadletters.letter import Letter
 from consumer.deadletters.summary import Growth, Summary
 from consumer.deadletters.sweep import Control, Tally
+from consumer.terminal import Styled, console, echo, styled
 
 SHARED = "somebody else holds some of the dead letters just now (a look or a replay); they are not counted here"
 
@@ -28,36 +28,30 @@ def orders(count: int) -> str:
     return f"{count:,} order{'' if count == 1 else 's'}"
 
 
-def plain(text: object) -> str:
-    """The text without what a terminal would obey: ids and details come from strangers."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(text))
-
-
 def print_summary(summary: Summary, changed: Growth | None = None, *, err: bool = False) -> None:
     """The totals, and two lines for each cause; with `changed`, what has come and gone since the look before."""
-    click.echo(_totals(summary, changed), err=err)
+    echo(*_totals(summary, changed), err=err)
     ranked = summary.ranked()
     width = max((len(f"{group.count:,}") for group in ranked), default=0)
     for group in ranked:
         cause = group.reason if group.status is None else f"{group.reason} {group.status}"
         change = changed.causes.get((group.shop, group.reason, group.status, group.fingerprint), 0) if changed else 0
-        whose = f"{plain(group.shop or '?')}  {cause}  {money(group.value)}"
+        whose = f"{group.shop or '?'}  {cause}  {money(group.value)}"
         head = f"{group.count:>{width},}  {summary.share(group):>4.0%}  {whose}"
-        click.echo(click.style(head, bold=True) + (f"  ({change:+,})" if change else ""), err=err)
+        echo(styled(head, bold=True), f"  ({change:+,})" if change else "", err=err)
         span = f"{_moment(group.oldest)} to {_moment(group.newest)}"
-        click.echo(f"{'':{width}}        {group.fingerprint}  {span}  {plain(group.example)}", err=err)
+        echo(f"{'':{width}}        {group.fingerprint}  {span}  {group.example}", err=err)
     if summary.shared:
-        click.secho(SHARED, fg="yellow", err=True)
+        echo(styled(SHARED, fg="yellow"), err=True)
 
 
-def _totals(summary: Summary, changed: Growth | None) -> str:
+def _totals(summary: Summary, changed: Growth | None) -> Iterator[Styled]:
     text = f"{orders(summary.count)} dead"
     if summary.count:
         text += f", {money(summary.value)}, from {_moment(summary.oldest)} to {_moment(summary.newest)}"
-    text = click.style(text, bold=True)
-    if changed is None:
-        return text
-    return text + click.style(f"  {changed.total:+,} since the last look", fg="red" if changed.total > 0 else "green")
+    yield styled(text, bold=True)
+    if changed is not None:
+        yield styled(f"  {changed.total:+,} since the last look", fg="red" if changed.total > 0 else "green")
 
 
 def print_letter(letter: Letter) -> None:
@@ -65,7 +59,7 @@ def print_letter(letter: Letter) -> None:
     value = "?" if letter.value is None else f"{letter.value:,} {letter.currency}"
     cause = letter.reason if letter.status is None else f"{letter.reason} {letter.status}"
     place = f"{letter.shop or '?'} {letter.order or '?'}"
-    click.echo(plain(f"{_moment(letter.died_at):<24}  {letter.id}  {place}  {cause}  {value}  {letter.detail}"))
+    echo(f"{_moment(letter.died_at):<24}  {letter.id}  {place}  {cause}  {value}  {letter.detail}")
 
 
 def print_dossier(found: dict[str, object]) -> None:
@@ -77,13 +71,13 @@ def print_dossier(found: dict[str, object]) -> None:
 def print_followed(followed: Followed) -> None:
     """What became of the replayed orders."""
     for outcome, count in sorted(followed.arrived.items()):
-        click.echo(f"{orders(count)} {outcome}")
+        echo(f"{orders(count)} {outcome}")
     if followed.left:
-        click.echo(f"{orders(followed.left)} in no queue any more: delivered, or nothing had to be sent")
+        echo(f"{orders(followed.left)} in no queue any more: delivered, or nothing had to be sent")
     if followed.waiting:
-        click.echo(f"{orders(followed.waiting)} still on the way, or at an end that nobody has told")
+        echo(f"{orders(followed.waiting)} still on the way, or at an end that nobody has told")
     if followed.dead.count:
-        click.echo("dead again:")
+        echo("dead again:")
         print_summary(followed.dead)
 
 
@@ -93,13 +87,18 @@ def progress(what: str, control: Control) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=console(err=True), transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
 
         def tell(tally: Tally) -> None:
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            rate = tally.note or (f"{speed:,.0f}/s" if speed else "")
+            rate = escaped(tally.note or "") or (f"{speed:,.0f}/s" if speed else "")
             bar.update(task, total=tally.matched, completed=tally.done + tally.failed, rate=rate)
 
         control.tell = tell
@@ -112,20 +111,18 @@ def _moment(moment: float | None) -> str:
 
 def _outline(name: str, value: object, indent: str) -> None:
     if isinstance(value, dict) and value:
-        click.echo(f"{indent}{click.style(plain(name), bold=True)}:")
+        echo(indent, styled(name, bold=True), ":")
         for inner, each in value.items():
             _outline(str(inner), each, f"{indent}  ")
     elif isinstance(value, list) and value:
-        click.echo(f"{indent}{click.style(plain(name), bold=True)}:")
+        echo(indent, styled(name, bold=True), ":")
         for each in value:
             _item(each, f"{indent}  ")
     elif value is not None:
-        click.echo(f"{indent}{plain(name)}: {plain(value)}")
+        echo(f"{indent}{name}: {value}")
 
 
 def _item(value: object, indent: str) -> None:
     if isinstance(value, dict):
-        told = ", ".join(f"{name} {each}" for name, each in value.items() if each is not None)
-        click.echo(f"{indent}- {plain(told)}")
-    else:
-        click.echo(f"{indent}- {plain(value)}")
+        value = ", ".join(f"{name} {each}" for name, each in value.items() if each is not None)
+    echo(f"{indent}- {value}")
