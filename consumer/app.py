@@ -18,6 +18,7 @@ from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
 from consumer.adapters.rabbit import Handled, Rabbit
+from consumer.adapters.rung_proof import RungProof, read_probe
 from consumer.adapters.topology import Topology, topology
 from consumer.adapters.trust import NoTrustError
 from consumer.adapters.wire import Wire
@@ -27,6 +28,7 @@ from consumer.balance import BalanceWatch
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.reading import Ignored
+from consumer.core.settlement import Ack
 from consumer.core.shop import Shops
 from consumer.deadletters.letter import Read
 from consumer.doctor import Level, check_budgets
@@ -138,6 +140,13 @@ class App:
             handler=self,
         )
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
+        management = settings.rabbitmq_management_url
+        self.proof = RungProof(
+            settings.amqp_url.get_secret_value(),
+            wanted_topology(settings),
+            None if management is None else management.get_secret_value(),
+        )
+        self.rabbit.uncompared = self.proof.suspect
         self.stock = self._new_stock()
         self.health = Health(self.rabbit, self.admission, self.supervisor, _patience(settings))
         self._show_gauges()
@@ -202,24 +211,32 @@ class App:
     async def _consume(self, stop: asyncio.Event) -> None:
         background = self._start_background()
         consuming = asyncio.create_task(self.rabbit.run())
+        proving = asyncio.create_task(self.proof.run())
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({consuming, proving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self._leave_by = asyncio.get_running_loop().time() + self.settings.consumer_shutdown_grace
             drained = await self.rabbit.drain(self.settings.consumer_shutdown_grace)
             await consuming  # raises what ended it, if it was not us
+            if proving.done():
+                await proving  # the same
             log.info("stopped", finished=drained.finished, returned=drained.returned)
         finally:
-            await cancel((*background, consuming, stopping))
+            await cancel((*background, consuming, proving, stopping))
 
     async def handle(self, delivery: Delivery) -> Handled:
         """Where a delivery goes; see `Pipeline.handle`."""
+        if (probe := read_probe(delivery)) is not None:
+            await self.proof.answer(probe)
+            return Ack(), self.health.moved
         self.telemetry.backlog.taken(delivery.properties.published_at, time.time())
-        return self._handled(await self.pipeline.handle(delivery))
+        settlement, settled = self._handled(await self.pipeline.handle(delivery))
+        return await self.proof.detour(settlement, delivery), settled
 
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """Where a delivery goes on which our own code failed; see `Pipeline.escaped`."""
-        return self._handled(await self.pipeline.escaped(delivery, error))
+        settlement, settled = self._handled(await self.pipeline.escaped(delivery, error))
+        return await self.proof.detour(settlement, delivery), settled
 
     def _handled(self, handled: pipeline.Handled) -> Handled:
         def settled() -> None:

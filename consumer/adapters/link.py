@@ -13,12 +13,18 @@ from aiormq.abc import AbstractChannel
 from yarl import URL
 
 from consumer.adapters.brake import Brake
+from consumer.adapters.refusal import remedy
 from consumer.adapters.stream import DeliveryStream, StreamedConnection
 
 # A frozen broker or a dead link is noticed after about 3 x (heartbeat + 1) seconds: 33 with 10, three minutes with 60.
 HEARTBEAT_SECONDS = 10
 CONNECT_TIMEOUT = 15.0
 RPC_TIMEOUT = 20.0
+
+
+class ConnectionRefusedByBrokerError(aiormq.exceptions.AMQPConnectionError):
+    """The broker has closed the connection while it was opened; the message is the broker's own."""
+
 
 # What a broker, or the way to it, can raise at us.
 LINK_ERRORS = (OSError, TimeoutError, aiormq.exceptions.AMQPError, aiormq.exceptions.ChannelInvalidStateError)
@@ -51,13 +57,18 @@ async def connect(url: str, name: str) -> StreamedConnection:
     parsed = URL(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
-    with own_cancellation():
-        connection = await aio_pika.connect(
-            parsed,
-            timeout=CONNECT_TIMEOUT,
-            client_properties={"connection_name": name, "product": "neuroon-consumer"},
-            connection_class=partial(StreamedConnection, stream=stream),
-        )
+    try:
+        with own_cancellation():
+            connection = await aio_pika.connect(
+                parsed,
+                timeout=CONNECT_TIMEOUT,
+                client_properties={"connection_name": name, "product": "neuroon-consumer"},
+                connection_class=partial(StreamedConnection, stream=stream),
+            )
+    except LINK_ERRORS as error:
+        if stream.close_reason:  # the library reports the address of the frame in its place
+            raise ConnectionRefusedByBrokerError(stream.close_reason) from error
+        raise
     stream.agree(frame_max(connection))
     return cast("StreamedConnection", connection)
 
@@ -81,8 +92,17 @@ def _words(value: object) -> str:
 
 
 def virtual_host(url: str) -> str:
-    """The virtual host that an AMQP URL names, as the client library reads it."""
-    return URL(url).path.strip("/") or "/"
+    """The virtual host that an AMQP URL names, as the client library reads it.
+
+    All that follows the first slash of the path is its name, so that `%2Fprod` names the virtual host "/prod".
+    """
+    path = URL(url).path
+    return path[1:].replace("%2F", "/") or "/"
+
+
+def user_name(url: str) -> str | None:
+    """The user that an AMQP URL names; None if it names none."""
+    return URL(url).user
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> AbstractChannel:
@@ -111,6 +131,10 @@ async def short_channel(connection: AbstractConnection) -> AsyncIterator[Abstrac
 
 
 def describe(error: BaseException) -> str:
-    """A broker's or network's error in one line; URLs, and the password in them, are not part of it."""
-    text = str(error) or type(error).__name__
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}"
+    """A broker's or network's error in one line; URLs, and the password in them, are not part of it.
+
+    A refusal whose remedy is known is the broker's own sentence and the remedy.
+    """
+    text = (str(error) or type(error).__name__).splitlines()[0][:200]
+    known = remedy(text)
+    return f"{text}: {known}" if known else f"{type(error).__name__}: {text}"

@@ -64,6 +64,7 @@ class Rabbit:
         self._url, self._wanted = url, wanted
         self._prefetch, self._create, self._handler = prefetch, create, handler
         self.settling_failed: Callable[[], None] = lambda: None  # called for each unexpected error
+        self.uncompared: Callable[[list[str]], None] = lambda _: None  # called with queues that may not be compared
         self._changed = asyncio.Event()
         self._session: Session | None = None
         self._handling: set[asyncio.Task[None]] = set()
@@ -173,7 +174,12 @@ class Rabbit:
     async def _open(self) -> Session:
         async with asyncio.timeout(OPEN_TIMEOUT):
             return await Session.open(
-                self._url, self._wanted, prefetch=self._prefetch, create=self._create, on_delivery=self._receive
+                self._url,
+                self._wanted,
+                prefetch=self._prefetch,
+                create=self._create,
+                on_delivery=self._receive,
+                uncompared=self.uncompared,
             )
 
     async def _consume(self, session: Session) -> None:

@@ -138,10 +138,18 @@ class Session:
 
     @classmethod
     async def open(
-        cls, url: str, wanted: Topology, *, prefetch: int, create: bool, on_delivery: OnDelivery
+        cls,
+        url: str,
+        wanted: Topology,
+        *,
+        prefetch: int,
+        create: bool,
+        on_delivery: OnDelivery,
+        uncompared: Callable[[list[str]], None] = lambda _: None,
     ) -> "Session":
         """Connect, declare (or with `create` off: compare) the queues, and consume.
 
+        `uncompared` is called before the first delivery, with the queues that the broker does not let us compare.
         Raises one of LINK_ERRORS, or TopologyError.
         """
         consuming = await connect(url, f"neuroon-consumer {wanted.main.name}")
@@ -152,7 +160,10 @@ class Session:
             raise
         session = cls(consuming, publishing, wanted.main.name)
         try:
-            await (declare if create else compare)(consuming, wanted)
+            if create:
+                await declare(consuming, wanted)
+            else:
+                uncompared(await compare(consuming, wanted))
             await session._start(prefetch, on_delivery)
         except BaseException:
             await session.close()

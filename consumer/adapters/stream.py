@@ -29,6 +29,7 @@ _END = 0xCE
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = b"\x00\x3c\x00\x3c"  # class 60, method 60
 _RETURN = b"\x00\x3c\x00\x32"  # class 60, method 50
+_CLOSE = b"\x00\x0a\x00\x32"  # class 10, method 50: the connection's
 _TAG = struct.Struct(">Q?")
 # The library takes a connection for dead that it reads nothing from, heartbeats included. The broker sends none of them
 # while it sends deliveries, so this one stands for those that were taken, and for those that the brake keeps away.
@@ -71,6 +72,7 @@ class DeliveryStream(asyncio.StreamReader):
         self.brake = brake
         self._arrivals: dict[int, _Arrival] = {}
         self._returning: set[int] = set()  # channels on which a message comes back that had no queue
+        self.close_reason = ""  # what the broker said when it closed the connection
         self._rest = bytearray()
         self._needed = 0  # bytes without which nothing can be read of `_rest`
         self._longest = _FRAME_MAX * _TOLERANCE
@@ -200,6 +202,8 @@ class DeliveryStream(asyncio.StreamReader):
             self._returning.discard(channel)
             if data.startswith(_RETURN, start):
                 self._returning.add(channel)
+            elif data.startswith(_CLOSE, start):  # after the method comes the code, 2 bytes
+                self.close_reason, _ = _short_text(data, start + len(_CLOSE) + 2)
         elif channel in self._returning:
             if kind == _HEADER:
                 payload = only_message_id(data[start : after - 1])

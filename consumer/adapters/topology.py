@@ -5,6 +5,7 @@ Every argument is written out, because defaults differ between RabbitMQ versions
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,6 +21,10 @@ CRASH_LIMIT = 100
 NO_LIMIT = 100_000
 
 Argument = str | int
+
+LITERAL_KEY_CURE = (
+    "set CONSUMER_ROUTING_KEY to the key that the shop publishes with, or CONSUMER_EXCHANGE to a topic exchange"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +96,8 @@ async def declare(connection: AbstractConnection, wanted: Topology) -> None:
     for queue in reversed(wanted.queues):  # targets before the queues that forward to them
         await _declare_queue(connection, queue)
     await ensure_exchange(connection, wanted)
+    if (problem := await literal_key(connection, wanted)) is not None:
+        log.warning("binding matches no routing key of the shop's", why=problem, cure=LITERAL_KEY_CURE)
     async with short_channel(connection) as channel:
         await channel.queue_bind(wanted.main.name, wanted.exchange, wanted.routing_key)
 
@@ -102,10 +109,11 @@ async def ensure_exchange(connection: AbstractConnection, wanted: Topology) -> N
             await channel.exchange_declare(wanted.exchange, exchange_type=wanted.exchange_type, durable=True)
 
 
-async def compare(connection: AbstractConnection, wanted: Topology) -> None:
+async def compare(connection: AbstractConnection, wanted: Topology) -> list[str]:
     """Create nothing; TopologyError when something is missing or differs. AMQP does not tell of bindings.
 
-    Who declares queues for others need not give them the right to: what cannot be compared is told, and used.
+    Who declares queues for others need not give them the right to: the names of the queues that cannot be compared are
+    logged and returned.
     """
     if not await exchange_exists(connection, wanted.exchange):
         raise TopologyError(f"exchange {wanted.exchange!r} does not exist, and CONSUMER_DECLARE is off")
@@ -117,6 +125,7 @@ async def compare(connection: AbstractConnection, wanted: Topology) -> None:
             hidden.append(queue.name)
     if hidden:
         log.warning("queues cannot be compared", queues=hidden, why="this user may not configure them")
+    return hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,35 @@ async def exchange_exists(connection: AbstractConnection, name: str) -> bool:
     return True
 
 
+async def exchange_kind(connection: AbstractConnection, name: str) -> str | None:
+    """The type of an exchange that exists; None if the broker does not let this user compare.
+
+    AMQP has no question for it. Declaring it as direct, which every broker knows, changes nothing: where it is of
+    another type, the broker refuses and says which.
+    """
+    try:
+        async with short_channel(connection) as channel:
+            await channel.exchange_declare(name, exchange_type="direct", durable=True)
+    except exceptions.ChannelAccessRefused:
+        return None
+    except exceptions.ChannelPreconditionFailed as error:
+        found = re.search(r"inequivalent arg 'type'.* current is '?([^'\s]+)", str(error))
+        return found[1] if found else "direct"  # the type is compared first
+    return "direct"
+
+
+async def literal_key(connection: AbstractConnection, wanted: Topology) -> str | None:
+    """What is wrong if the routing key has wildcards and the exchange, which exists, takes them as they are written."""
+    if not {"#", "*"} & set(wanted.routing_key.split(".")):
+        return None
+    if await exchange_kind(connection, wanted.exchange) != "direct":
+        return None
+    return (
+        f"exchange {wanted.exchange!r} is direct, and CONSUMER_ROUTING_KEY={wanted.routing_key!r} is a wildcard for "
+        "topic exchanges only: no paid order arrives unless it is published with exactly this key"
+    )
+
+
 async def compare_queue(connection: AbstractConnection, queue: Queue) -> bool:
     """TopologyError if a queue that exists has other arguments; False if the broker does not let this user compare.
 
@@ -164,13 +202,24 @@ async def _declare_queue(connection: AbstractConnection, queue: Queue) -> None:
         async with short_channel(connection) as channel:
             await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
     except exceptions.ChannelPreconditionFailed as error:
-        raise TopologyError(_difference(queue, str(error))) from error
+        # "inequivalent arg 'x' for queue ...: received 'a' but current is 'b'". A queue limit fails it as well.
+        answer = str(error)
+        found = re.search(r"inequivalent arg '([^']*)'.*received (.*?) but current is (.*?)(?:$|\s*[>)])", answer)
+        if found is None:
+            raise
+        raise TopologyError(_difference(queue, found[1], _value(found[2]), _value(found[3]))) from error
 
 
-def _difference(queue: Queue, answer: str) -> str:
-    """The broker's "inequivalent arg 'x' for queue ...: received 'a' but current is 'b'", and the way out."""
-    found = re.search(r"inequivalent arg '([^']*)'.*received (.*?) but current is (.*?)(?:$|\s*[>)])", answer)
-    what = f"{found[1]}: expected {_value(found[2])}, found {_value(found[3])}" if found else answer
+def compare_arguments(queue: Queue, found: Mapping[str, object]) -> None:
+    """TopologyError if the arguments `found` of a queue are not ours; what we do not ask for may be anything."""
+    for name, expected in queue.arguments.items():
+        if found.get(name) != expected:
+            raise TopologyError(_difference(queue, name, str(expected) or "''", str(found.get(name, "none"))))
+
+
+def _difference(queue: Queue, argument: str, expected: str, found: str) -> str:
+    """Which argument differs, and the way out."""
+    what = f"{argument}: expected {expected}, found {found}"
     return (
         f"queue {queue.name!r} exists with other arguments: {what}. A queue's arguments cannot be changed: set "
         "CONSUMER_QUEUE to a new name, start beside the old consumer, remove the old queue's binding, let it drain, "

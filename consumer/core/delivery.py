@@ -31,6 +31,8 @@ FINGERPRINT = "x-neuroon-fingerprint"
 DIED_AT = "x-neuroon-died-at"
 
 DROPPED = "x-neuroon-dropped"
+# On an empty message that is no order: see adapters/rung_proof.py.
+PROBE = "x-neuroon-probe"
 
 # Written by the broker; CC and BCC would make it deliver a republished message to further queues.
 BROKERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"CC", b"BCC"})

@@ -7,13 +7,16 @@ from aio_pika.abc import AbstractConnection
 
 from consumer.adapters.link import LINK_ERRORS, connect, describe, server_version
 from consumer.adapters.publisher import Publisher, PublishFailedError
+from consumer.adapters.refusal import remedy
 from consumer.adapters.topology import (
+    LITERAL_KEY_CURE,
     Queue,
     QueueState,
     Topology,
     TopologyError,
     compare_queue,
     exchange_exists,
+    literal_key,
     queue_state,
 )
 from consumer.core.delivery import Properties
@@ -38,29 +41,37 @@ async def check_broker(url: str, wanted: Topology, *, create: bool) -> list[Find
     except LINK_ERRORS as error:
         # With TLS all may be about certificates: a broker that misses ours often says nothing, and resets the link.
         cure = CURE + CERTIFICATES if url.startswith("amqps") else CURE
-        return [unknown("broker", f"cannot be reached: {describe(error)}", cure)]
+        return [_refused("broker", error) or unknown("broker", f"cannot be reached: {describe(error)}", cure)]
     async with connection:
         findings = [good("broker", "connected"), check_version(*server_version(connection))]
         try:
-            findings.append(await _check_exchange(connection, wanted, create=create))
+            findings += await _check_exchange(connection, wanted, create=create)
             for queue in wanted.queues:
                 findings += await _check_queue(connection, queue, create=create)
             findings += await _check_draining(connection, wanted)
             findings.append(await _check_unroutable(connection))
         except LINK_ERRORS as error:
             cure = "give the user permission to configure, write and read these queues"
-            findings.append(unknown("topology", describe(error), cure))
+            findings.append(_refused("topology", error) or unknown("topology", describe(error), cure))
     return findings
 
 
-async def _check_exchange(connection: AbstractConnection, wanted: Topology, *, create: bool) -> Finding:
+def _refused(check: str, error: BaseException) -> Finding | None:
+    """An error by which the broker says what is wrong; None for any other."""
+    cure = remedy(str(error))
+    return None if cure is None else wrong(check, str(error).splitlines()[0], cure)
+
+
+async def _check_exchange(connection: AbstractConnection, wanted: Topology, *, create: bool) -> list[Finding]:
+    """With `create` off others bind the queue, and CONSUMER_ROUTING_KEY is not used."""
     name = f"exchange {wanted.exchange}"
     if await exchange_exists(connection, wanted.exchange):
-        return good(name, "exists")
+        problem = await literal_key(connection, wanted) if create else None
+        return [good(name, "exists"), *([wrong(name, problem, LITERAL_KEY_CURE)] if problem else ())]
     if create:
         message = f"does not exist yet; `run` will create it as {wanted.exchange_type}"
-        return warning(name, message, "see that CONSUMER_EXCHANGE is what the shop publishes to")
-    return wrong(name, "does not exist", "create it, or set CONSUMER_DECLARE=on")
+        return [warning(name, message, "see that CONSUMER_EXCHANGE is what the shop publishes to")]
+    return [wrong(name, "does not exist", "create it, or set CONSUMER_DECLARE=on")]
 
 
 async def _check_queue(connection: AbstractConnection, queue: Queue, *, create: bool) -> list[Finding]:
@@ -126,6 +137,7 @@ async def _check_unroutable(connection: AbstractConnection) -> Finding:
     except PublishFailedError as error:
         if error.unroutable:
             return good("publishing", "confirmed, and refused where no queue is")
-        return unknown("publishing", str(error), "see the broker's alarms: it takes no publishes")
+        cure = "see the broker's alarms: it takes no publishes"
+        return _refused("publishing", error) or unknown("publishing", str(error), cure)
     cure = "see what stands between here and the broker: a proxy that answers in its place?"
     return wrong("publishing", "a publish that reaches no queue was confirmed", cure)

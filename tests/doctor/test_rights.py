@@ -1,15 +1,11 @@
 """The rights at the broker that docs/topology.md names are enough, and what check says where they are not."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import pytest
 
-from consumer.adapters.link import connect, virtual_host
+from consumer.adapters.link import connect
 from consumer.adapters.topology import declare
 from consumer.app import wanted_topology
 from consumer.devbroker import PrivateBroker
@@ -18,50 +14,20 @@ from consumer.settings import read_settings
 from tests.conftest import Names
 from tests.doctor.test_check import check
 from tests.support.broker import desk
+from tests.support.clerk import Clerk, hired
 from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
 from tests.support.program import command, environment
 
-DOCS = Path(__file__).parents[2] / "docs/topology.md"
-RIGHT = r"\| `CONSUMER_DECLARE={}` \| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \|"
-
 pytestmark = pytest.mark.usefixtures("collected")
-
-
-@dataclass
-class Clerk:
-    """A user of one virtual host with few rights. `url`: as AMQP_URL; `management`: as RABBITMQ_MANAGEMENT_URL."""
-
-    url: str
-    management: str
-    host: str
-    admin: httpx.AsyncClient
-
-    async def may(self, declaring: str, names: Names) -> None:
-        """Give it the rights that the documentation names, for this test's queues and exchange."""
-        found = re.search(RIGHT.format(declaring), DOCS.read_text())
-        assert found is not None
-        ours = [
-            each.replace(r"neuroon\.conversions", re.escape(names.queue)).replace(
-                r"order\.paid", re.escape(names.exchange)
-            )
-            for each in found.groups()
-        ]
-        rights = dict(zip(("configure", "write", "read"), ours, strict=True))
-        (await self.admin.put(f"/api/permissions/{self.host}/clerk-{self.host}", json=rights)).raise_for_status()
 
 
 @pytest.fixture
 async def clerk(broker: PrivateBroker, vhost: str) -> AsyncIterator[Clerk]:
     """With the tag monitoring."""
-    host = virtual_host(vhost)
-    own = f"clerk-{host}:pw@"
-    async with httpx.AsyncClient(base_url=broker.management_url, trust_env=False, timeout=30) as admin:
-        user = {"password": "pw", "tags": "monitoring"}
-        (await admin.put(f"/api/users/clerk-{host}", json=user)).raise_for_status()
-        yield Clerk(vhost.replace("guest:guest@", own), broker.management_url.replace("guest:guest@", own), host, admin)
-        (await admin.delete(f"/api/users/clerk-{host}")).raise_for_status()
+    async with hired(broker, vhost) as user:
+        yield user
 
 
 @pytest.mark.parametrize("declaring", ["on", "off"])

@@ -18,7 +18,7 @@ STARTS = {"create_task", "ensure_future", "Thread", "ThreadPoolExecutor", "TaskG
 OTHERS = {
     "supervision.py Supervisor.start": "this is the supervisor",
     # What consumes: it opens session after session, and its end ends the process.
-    "app.py App._consume": "awaited: consumption, and the signal to stop",
+    "app.py App._consume": "awaited: consumption, the proof of retry queues, and the signal to stop",
     "adapters/rabbit.py Rabbit._until_lost": "awaited: changes of the session",
     "adapters/rabbit.py Rabbit._receive": "one delivery; its end is looked at in Rabbit._forget",
     "adapters/session.py Acks.ack": "one batch of acknowledgements; the next one starts anew",
