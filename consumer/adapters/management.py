@@ -29,6 +29,11 @@ def _trusted() -> ssl.SSLContext:
         raise ManagementError(str(error)) from error
 
 
+def _limits(found: list[dict[str, Any]]) -> dict[str, int]:
+    """Of a list with one entry at most. A negative number is no limit."""
+    return {name: limit for each in found for name, limit in each["value"].items() if limit >= 0}
+
+
 class Management:
     """One virtual host's view. An async context manager. `url` holds user and password."""
 
@@ -63,6 +68,33 @@ class Management:
         """What is bound to a queue, the default exchange's own binding included."""
         found: list[dict[str, Any]] = await self._get(f"queues/{self._vhost}/{quote(queue, safe='')}/bindings") or []
         return found
+
+    async def queue_count(self) -> int:
+        """How many queues there are in the virtual host."""
+        return len(await self._get(f"queues/{self._vhost}?columns=name") or [])
+
+    async def connection_count(self) -> int:
+        """How many connections to the virtual host are open; what was opened in the last 5 s may be missing."""
+        return len(await self._get(f"vhosts/{self._vhost}/connections?columns=name") or [])
+
+    async def user_connection_count(self, user: str) -> int:
+        """How many connections of a user are open, of those that our own user may see."""
+        return len(await self._get(f"connections/username/{quote(user, safe='')}?columns=name") or [])
+
+    async def vhost_limits(self) -> dict[str, int] | None:
+        """The limits that are set for the virtual host (max-connections, max-queues); None if it does not exist."""
+        found = await self._get(f"vhost-limits/{self._vhost}")
+        return None if found is None else _limits(found)
+
+    async def user_limits(self, user: str) -> dict[str, int]:
+        """The limits that are set for a user: max-connections, max-channels."""
+        return _limits(await self._get(f"user-limits/{quote(user, safe='')}") or [])
+
+    async def bound_queues(self, exchange: str) -> list[str]:
+        """The names of the queues that are bound to an exchange."""
+        path = f"exchanges/{self._vhost}/{quote(exchange, safe='')}/bindings/source"
+        found = await self._get(path) or []
+        return sorted({each["destination"] for each in found if each["destination_type"] == "queue"})
 
     async def _get(self, path: str) -> Any:
         try:

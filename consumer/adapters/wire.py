@@ -123,6 +123,8 @@ def words(error: OSError) -> str:
             return "name not resolved"
         case ConnectionRefusedError():
             return "connection refused"
+    if error.errno in (errno.EMFILE, errno.ENFILE) or f"[Errno {errno.EMFILE}]" in str(error):
+        return "too many open files"
     # A host of several addresses, none of which could be connected to: the loop tells of all in one text.
     return "connection refused" if f"[Errno {errno.ECONNREFUSED}]" in str(error) else "connect failed"
 

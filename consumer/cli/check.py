@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from consumer.adapters.link import virtual_host
+from consumer.adapters.link import user_name, virtual_host
 from consumer.app import load_shops, open_intake, open_neuroon, wanted_topology
 from consumer.cli.common import WRONG_USAGE, json_option, print_json, run_async
 from consumer.doctor import Finding, Level, check_broker, check_budgets, check_ledger, check_management, check_shops
@@ -57,7 +57,9 @@ async def _look(settings: Settings, product: str | None) -> list[Finding]:
     findings += await check_broker(url, wanted, create=settings.consumer_declare)
     if settings.rabbitmq_management_url is not None:
         management = settings.rabbitmq_management_url.get_secret_value()
-        findings += await check_management(management, virtual_host(url), wanted, longest_delivery(settings))
+        findings += await check_management(
+            management, virtual_host(url), wanted, longest_delivery(settings), user_name(url)
+        )
     findings += await check_ledger(settings.ledger_url.get_secret_value())
     async with open_neuroon(settings) as neuroon:
         findings += await check_shops(neuroon, shops.shops, product)

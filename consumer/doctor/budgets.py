@@ -1,10 +1,17 @@
 """Whether the times that the settings give fit together and fit the broker's."""
 
+import math
+import resource
+
+from consumer.adapters.refusal import remedy
 from consumer.doctor.finding import Finding, good, warning, wrong
 from consumer.settings import Settings
 
 # RabbitMQ's own limit for a delivery that is not acknowledged, unless it is configured otherwise.
 CONSUMER_TIMEOUT = 1800.0
+# Open files beside one connection for each order in flight: some 30 at rest (broker, ledger, event loop, standard
+# streams), and connections to the port of the probes.
+OTHER_FILES = 50
 # What Kubernetes leaves between SIGTERM and SIGKILL by default.
 KUBERNETES_GRACE = 30.0
 
@@ -15,8 +22,14 @@ def longest_delivery(settings: Settings) -> float:
     return enrich + settings.consumer_request_timeout + 30.0
 
 
+def allowed_files() -> float:
+    """How many files, connections included, this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
+
+
 def check_budgets(settings: Settings) -> list[Finding]:
-    """How long an order is tried, and what the shutdown needs."""
+    """How long an order is tried, what the shutdown needs, and whether there are files enough to be opened."""
     rungs = settings.consumer_retry_delays
     total = sum(rung.seconds for rung in rungs)
     findings = [good("budgets", f"{len(rungs) + 1} tries within {_told(total)} when Neuroon fails")]
@@ -29,6 +42,13 @@ def check_budgets(settings: Settings) -> list[Finding]:
     if settings.consumer_shutdown_grace >= KUBERNETES_GRACE:
         cure = "raise terminationGracePeriodSeconds to CONSUMER_SHUTDOWN_GRACE and 30 s more"
         findings.append(warning("budgets", "the shutdown may take longer than Kubernetes waits by default", cure))
+    needed = settings.consumer_concurrency + OTHER_FILES
+    if (allowed := allowed_files()) < needed:
+        message = (
+            f"{allowed:.0f} open files are allowed, and up to {needed} are needed: a connection for each of "
+            f"{settings.consumer_concurrency} orders in flight, and {OTHER_FILES} others"
+        )
+        findings.append(wrong("budgets", message, remedy("Too many open files") or ""))
     return findings
 
 

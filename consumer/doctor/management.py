@@ -7,11 +7,17 @@ from typing import Any
 from consumer.adapters.management import Management, ManagementError, NotAllowedError
 from consumer.adapters.topology import Queue, Topology
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
+from consumer.doctor.limits import check_limits, node_resources
 from consumer.doctor.version import version_numbers
 
 CURE = "see RABBITMQ_MANAGEMENT_URL; its user needs the tag monitoring and the right to read this virtual host"
 CERTIFICATE_CURE = (
     "name the host in RABBITMQ_MANAGEMENT_URL as its certificate does, and its authority in SSL_CERT_FILE"
+)
+VHOST_CURE = "see that RABBITMQ_MANAGEMENT_URL and AMQP_URL name the same broker, and AMQP_URL a virtual host of it"
+OLD_QUEUE_CURE = (
+    "remove its bindings, run a consumer with CONSUMER_QUEUE={} until its queues are empty (what was delivered already "
+    "ends as a duplicate), then delete them"
 )
 # The API's Date header has whole seconds.
 MOST_SKEW = 5.0
@@ -31,27 +37,40 @@ FLAGS = ("quorum_queue", "stream_queue")
 FLAGS_REQUIRED_SINCE = (3, 12)
 
 
-async def check_management(url: str, vhost: str, wanted: Topology, longest_delivery: float) -> list[Finding]:
-    """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged."""
+async def check_management(
+    url: str, vhost: str, wanted: Topology, longest_delivery: float, user: str | None = None
+) -> list[Finding]:
+    """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged.
+
+    `user`: the one of AMQP_URL, whose limits are looked at.
+    """
     try:
         async with Management(url, vhost) as api:
-            return await _ask(api, wanted, longest_delivery)
+            return await _ask(api, vhost, wanted, longest_delivery, user)
     except (ManagementError, KeyError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
         return [unknown("management API", why, CERTIFICATE_CURE if "certificate" in why else CURE)]
 
 
-async def _ask(api: Management, wanted: Topology, longest_delivery: float) -> list[Finding]:
+async def _ask(
+    api: Management, vhost: str, wanted: Topology, longest_delivery: float, user: str | None
+) -> list[Finding]:
     answering = (await api.overview())["rabbitmq_version"]
     findings = [good("management API", f"answers, on a node of RabbitMQ {answering}"), *_clock(api.skew)]
     findings += await _features(api, answering)
     findings += [each for node in await api.nodes() for each in _node(node)]
+    limits = await api.vhost_limits()
+    if limits is None:
+        message = f"the management API knows no virtual host {vhost!r}, so nothing about our queues is checked"
+        return [*findings, wrong("virtual host", message, VHOST_CURE)]
     handing_on: list[tuple[Queue, int]] = []
     for queue in wanted.queues:
         if (found := await api.queue(queue.name)) is not None:
             findings += _queue(queue, found, longest_delivery)
             findings += _bindings(queue, wanted, await api.bindings(queue.name))
             handing_on.append((queue, _handed_on(found)))
+    findings += await check_limits(api, limits, user, missing=len(wanted.queues) - len(handing_on))
+    findings += await _check_old_queues(api, wanted)
     return findings + await _check_handing_on(api, [each for each in handing_on if each[1]])
 
 
@@ -89,6 +108,7 @@ def _node(node: dict[str, Any]) -> Iterator[Finding]:
             yield wrong(check, f"{alarm}: no publish is taken, so the consumption is paused", cure)
     if node.get("partitions"):
         yield wrong(check, f"does not see {', '.join(node['partitions'])}", "mend the network, restart the minority")
+    yield from node_resources(check, node)
 
 
 def _queue(wanted: Queue, found: dict[str, Any], longest_delivery: float) -> Iterator[Finding]:
@@ -137,6 +157,26 @@ def _bindings(queue: Queue, wanted: Topology, bindings: list[dict[str, Any]]) ->
     if (wanted.exchange, wanted.routing_key) not in bound:
         message = f"is not bound to exchange {wanted.exchange} with {wanted.routing_key!r}: paid orders do not arrive"
         yield wrong(check, message, "bind it; with CONSUMER_DECLARE=on `run` does so at its start")
+
+
+async def _check_old_queues(api: Management, wanted: Topology) -> list[Finding]:
+    """Main queues of this program, by their arguments, that orders still go to and that have no consumer."""
+    findings = []
+    for name in await api.bound_queues(wanted.exchange):
+        found = await api.queue(name) if name != wanted.main.name else None
+        if found is None or found.get("consumers"):
+            continue
+        arguments = found.get("arguments") or {}
+        if (
+            arguments.get("x-dead-letter-routing-key") == f"{name}.dlq"
+            and arguments.get("x-dead-letter-exchange") == ""
+        ):
+            message = (
+                f"was declared by this program under another CONSUMER_QUEUE; it is still bound to exchange "
+                f"{wanted.exchange}, holds {found.get('messages', 0)} messages, and has no consumer: it fills"
+            )
+            findings.append(wrong(f"queue {name}", message, OLD_QUEUE_CURE.format(name)))
+    return findings
 
 
 def _handed_on(found: dict[str, Any]) -> int:
