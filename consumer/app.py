@@ -31,7 +31,7 @@ from consumer.core.reading import Ignored
 from consumer.core.settlement import Ack
 from consumer.core.shop import Shops
 from consumer.deadletters.letter import Read
-from consumer.doctor import Level, check_budgets
+from consumer.doctor import Level, check_budgets, report_surroundings
 from consumer.health import Health
 from consumer.intake import Intake
 from consumer.logsink import LogSink
@@ -120,7 +120,7 @@ class App:
         tracing: Tracing | None = None,
         supervisor: Supervisor | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self.wanted = settings, wanted_topology(settings)
         self.shops = shops
         self.telemetry = telemetry or Telemetry(settings.consumer_metrics_shops)
         self.tracing = tracing or Untraced()
@@ -134,7 +134,7 @@ class App:
         self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
             settings.amqp_url.get_secret_value(),
-            wanted_topology(settings),
+            self.wanted,
             prefetch=settings.consumer_concurrency,
             create=settings.consumer_declare,
             handler=self,
@@ -143,7 +143,7 @@ class App:
         management = settings.rabbitmq_management_url
         self.proof = RungProof(
             settings.amqp_url.get_secret_value(),
-            wanted_topology(settings),
+            self.wanted,
             None if management is None else management.get_secret_value(),
         )
         self.rabbit.uncompared = self.proof.suspect
@@ -180,7 +180,7 @@ class App:
         settings = self.settings
         return Stock(
             settings.amqp_url.get_secret_value(),
-            wanted_topology(settings),
+            self.wanted,
             settings.routes.queues,
             self.telemetry,
             letter_reader(settings, lambda: self.shops.shops) if settings.consumer_metrics_value else None,
@@ -269,6 +269,8 @@ class App:
             start(TaskName.HEALTH, self.health.tick),
             start(TaskName.QUEUE_METRICS, self.stock.run, self.stock.forget),
         ]
+        report = partial(report_surroundings, self.settings, self.wanted, lambda: self.rabbit.linked)
+        tasks.append(start(TaskName.SURROUNDINGS, report, ends=True))
         if isinstance(self.ledger, BatchedLedger):
             url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
             balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance)

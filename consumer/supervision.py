@@ -31,6 +31,7 @@ class TaskName(StrEnum):
     LEDGER_WRITES = "ledger_writes"
     LEDGER_LOOKUPS = "ledger_lookups"
     API_RECOVERY = "api_recovery"
+    SURROUNDINGS = "surroundings"
     LOG = "log"
 
 

@@ -21,6 +21,8 @@ from consumer.deadletters.summary import Summary
 from consumer.deadletters.sweep import Control
 
 POLL_SECONDS = 1.0
+# Polls in a row that see no consumer before that is reported: one may fall between two sessions of a consumer.
+UNCONSUMED_POLLS = 3
 # Orders asked after at a time.
 BATCH = 500
 
@@ -55,6 +57,7 @@ class Followed:
     arrived: Counter[str] = field(default_factory=Counter)
     dead: Summary = field(default_factory=Summary)
     left: int = 0
+    consumers: int = 0  # of the main queue, when it was last looked at
 
     @property
     def waiting(self) -> int:
@@ -63,7 +66,8 @@ class Followed:
 
     def as_dict(self) -> dict[str, object]:
         """For --json, beside the counts of the replay."""
-        return {**self.arrived, "left": self.left, "waiting": self.waiting, "dead": self.dead.as_dict()}
+        counts = {"left": self.left, "waiting": self.waiting, "consumers": self.consumers}
+        return {**self.arrived, **counts, "dead": self.dead.as_dict()}
 
 
 Trace = tuple[str | None, float]
@@ -82,6 +86,8 @@ class Following:
         self._on_way: dict[Trace, list[Subject]] = {}
         self._dead_count = -1
         self._still_since: float | None = None
+        self._unconsumed = 0  # polls in a row that saw no consumer
+        self.on_unconsumed: Callable[[], None] = lambda: None
         self.result = Followed(0)
 
     def sent(self, letter: Letter) -> None:
@@ -94,6 +100,7 @@ class Following:
     async def watch(self, control: Control, tell: Callable[[Followed], None]) -> Followed:
         """Look until each order has come to an end, or `control.stop`. Raises NoQueueError or one of LINK_ERRORS."""
         while self._on_way and not control.stop.is_set():
+            await self._find_consumers()
             await self._find_arrived()
             await self._find_dead()
             if self._on_way and await self._all_is_still():
@@ -103,6 +110,13 @@ class Following:
             if self._on_way:
                 await control.sleep(POLL_SECONDS)
         return self.result
+
+    async def _find_consumers(self) -> None:
+        """Call `on_unconsumed` when no consumer takes orders from the main queue, once until there is one again."""
+        self.result.consumers = (await self._state(self._desk.queue.queues.main)).consumers
+        self._unconsumed = 0 if self.result.consumers else self._unconsumed + 1
+        if self._unconsumed == UNCONSUMED_POLLS:
+            self.on_unconsumed()
 
     async def _find_arrived(self) -> None:
         if self._whereabouts is None:

@@ -6,6 +6,7 @@ from consumer.doctor.finding import Finding, Level
 from consumer.doctor.ledger import check_ledger
 from consumer.doctor.management import check_management
 from consumer.doctor.shops import check_shops
+from consumer.doctor.startup import report_surroundings
 
 __all__ = [
     "Finding",
@@ -15,4 +16,5 @@ __all__ = [
     "check_ledger",
     "check_management",
     "check_shops",
+    "report_surroundings",
 ]

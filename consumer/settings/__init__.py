@@ -108,7 +108,7 @@ class Settings(BaseModel):
         "sqlite:///neuroon-ledger.db", "where it is remembered what was sent"
     )
     rabbitmq_management_url: Annotated[SecretStr, BeforeValidator(values.url("http", "https"))] | None = setting(
-        None, "the broker's management API; lets `check` see more"
+        None, "the broker's management API; lets `check` and the start see more"
     )
     log_format: Annotated[str, BeforeValidator(values.one_of("json", "console"))] | None = setting(
         None, "json or console; by itself: console on a terminal, json elsewhere"

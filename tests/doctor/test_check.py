@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -52,7 +52,7 @@ async def healthy(url: str, names: Names, tmp_path: Path, **more: str) -> AsyncI
 
 async def plant_policy(broker: PrivateBroker, vhost: str, queue: str, **definition: object) -> None:
     """A policy for `queue`; the management API shows it with its next statistics, up to 5 s later."""
-    host, name = virtual_host(vhost), "theirs" + queue.partition(".conversions")[2].replace(".", "-")
+    host, name = quote(virtual_host(vhost), safe=""), "theirs" + queue.partition(".conversions")[2].replace(".", "-")
     body = {key.replace("_", "-"): value for key, value in definition.items()}
     async with httpx.AsyncClient(base_url=broker.management_url, trust_env=False, timeout=30) as client:
         policy = {"pattern": f"^{queue}$", "definition": body, "apply-to": "queues"}

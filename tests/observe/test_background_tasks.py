@@ -29,6 +29,7 @@ from consumer.core.conversion import Conversion
 from consumer.core.outcome import Accepted, Delivered, Reply
 from consumer.core.shop import Shop
 from consumer.devbroker.ports import free_ports
+from consumer.doctor import check_management
 from consumer.logsink import LogSink
 from consumer.settings import read_settings
 from consumer.supervision import Pauses, Supervisor, TaskName
@@ -39,6 +40,7 @@ from tests.support.ledger import record
 from tests.support.program import environment
 
 NO_BROKER = "amqp://guest:guest@127.0.0.1:9/"
+NO_API = "http://guest:guest@127.0.0.1:9"
 TEXT = "the order ORD-1 of Jane Doe"
 
 # Waits until the task has run again and done its work.
@@ -73,7 +75,7 @@ class Quick:
 
 @pytest.fixture
 def environ(names: Names, tmp_path: Path) -> dict[str, str]:
-    return environment(NO_BROKER, names, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+    return environment(NO_BROKER, names, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", RABBITMQ_MANAGEMENT_URL=NO_API)
 
 
 @asynccontextmanager
@@ -131,6 +133,9 @@ def inject(app: App, task: TaskName, patch: pytest.MonkeyPatch) -> Again:
             return _api_recovery(app)
         case TaskName.LOG:
             return _log(app)
+        case TaskName.SURROUNDINGS:
+            patch.setattr(Rabbit, "linked", True)
+            patch.setattr("consumer.doctor.startup.check_management", failing := Failing(check_management))
     return failing.again
 
 

@@ -50,7 +50,10 @@ from consumer.tracing import Tracing
 
 # A try's answer is on its way for so long after its time-out, at most.
 MARGIN_SECONDS = 1.0
-
+UNCONSUMED = (
+    "no consumer takes orders from {}, where they wait: start neuroon-consumer, or find out why it has paused (the API "
+    "is down, or the broker has an alarm). Ctrl-C ends the waiting"
+)
 
 Work = Callable[[Desk, Audit, Control, Memory | None], Awaitable[Tally]]
 
@@ -223,6 +226,7 @@ def _replay(
             return await run.run(planned, control)
         following = Following(desk, rungs(settings.routes), remembered, quiet_seconds(settings))
         run.on_replayed = following.sent
+        following.on_unconsumed = lambda: complain(UNCONSUMED.format(settings.routes.queues.main))
         tally = await run.run(planned, control)
         followed = await following.watch(control, lambda _: None)
         return tally
