@@ -56,14 +56,26 @@ async def _look(settings: Settings, product: str | None) -> list[Finding]:
     findings = [Finding("mapping", Level.OK, f"{reader.name}: can be used"), *check_budgets(settings)]
     findings += await check_broker(url, wanted, create=settings.consumer_declare)
     if settings.rabbitmq_management_url is not None:
-        management = settings.rabbitmq_management_url.get_secret_value()
-        findings += await check_management(
-            management, virtual_host(url), wanted, longest_delivery(settings), user_name(url)
-        )
+        findings = await _with_management(settings.rabbitmq_management_url.get_secret_value(), settings, findings)
     findings += await check_ledger(settings.ledger_url.get_secret_value())
     async with open_neuroon(settings) as neuroon:
         findings += await check_shops(neuroon, shops.shops, product)
     return findings
+
+
+async def _with_management(management: str, settings: Settings, findings: list[Finding]) -> list[Finding]:
+    """The findings, and those of the management API, which may compare queues that AMQP hides from this user."""
+    url, hidden = settings.amqp_url.get_secret_value(), {each.check for each in findings if each.level is Level.UNKNOWN}
+    more = await check_management(
+        management,
+        virtual_host(url),
+        wanted_topology(settings),
+        longest_delivery(settings),
+        user_name(url),
+        {check.removeprefix("queue ") for check in hidden},
+    )
+    found_out = hidden & {each.check for each in more if each.check.startswith("queue ")}
+    return [each for each in findings if each.level is not Level.UNKNOWN or each.check not in found_out] + more
 
 
 def _status(findings: list[Finding]) -> int:

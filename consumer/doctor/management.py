@@ -1,11 +1,11 @@
 """What only the management API tells: policies, bindings, alarms, clocks, and what a queue cannot hand on."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from consumer.adapters.management import Management, ManagementError, NotAllowedError
-from consumer.adapters.topology import Queue, Topology
+from consumer.adapters.topology import Queue, Topology, TopologyError, compare_arguments
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 from consumer.doctor.limits import check_limits, node_resources
 from consumer.doctor.version import version_numbers
@@ -16,8 +16,8 @@ CERTIFICATE_CURE = (
 )
 VHOST_CURE = "see that RABBITMQ_MANAGEMENT_URL and AMQP_URL name the same broker, and AMQP_URL a virtual host of it"
 OLD_QUEUE_CURE = (
-    "remove its bindings, run a consumer with CONSUMER_QUEUE={} until its queues are empty (what was delivered already "
-    "ends as a duplicate), then delete them"
+    "remove its bindings, run a consumer with CONSUMER_QUEUE={} and CONSUMER_DECLARE=off until its queues are empty "
+    "(what was delivered already ends as a duplicate), then delete them"
 )
 # The API's Date header has whole seconds.
 MOST_SKEW = 5.0
@@ -38,15 +38,25 @@ FLAGS_REQUIRED_SINCE = (3, 12)
 
 
 async def check_management(
-    url: str, vhost: str, wanted: Topology, longest_delivery: float, user: str | None = None
+    url: str,
+    vhost: str,
+    wanted: Topology,
+    longest_delivery: float,
+    user: str | None = None,
+    uncompared: Collection[str] = (),
 ) -> list[Finding]:
     """What RABBITMQ_MANAGEMENT_URL tells. `longest_delivery`: seconds for which an order can be unacknowledged.
 
-    `user`: the one of AMQP_URL, whose limits are looked at.
+    `user`: the one of AMQP_URL, whose limits are looked at. `uncompared`: queues whose arguments AMQP has not shown.
     """
     try:
         async with Management(url, vhost) as api:
-            return await _ask(api, vhost, wanted, longest_delivery, user)
+            findings = await _ask(api, vhost, wanted, longest_delivery, user)
+            return findings + [
+                _compared(queue, found)
+                for queue in wanted.queues
+                if queue.name in uncompared and (found := await api.queue(queue.name)) is not None
+            ]
     except (ManagementError, KeyError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, ManagementError) else f"answered something unexpected: {error!r}"
         return [unknown("management API", why, CERTIFICATE_CURE if "certificate" in why else CURE)]
@@ -123,6 +133,15 @@ def _queue(wanted: Queue, found: dict[str, Any], longest_delivery: float) -> Ite
         yield wrong(check, "is not durable", "delete it when it is empty; `run` creates it")
 
 
+def _compared(wanted: Queue, found: dict[str, Any]) -> Finding:
+    check = f"queue {wanted.name}"
+    try:
+        compare_arguments(wanted, found.get("arguments") or {})
+    except TopologyError as error:
+        return wrong(check, str(error), "move to a new queue as the message says")
+    return good(check, "fits, by the management API")
+
+
 def _policies(check: str, wanted: Queue, found: dict[str, Any], longest_delivery: float) -> Iterator[Finding]:
     effective = found.get("effective_policy_definition") or {}
     names = " and ".join(filter(None, (found.get("policy"), found.get("operator_policy")))) or "a policy"
@@ -164,7 +183,7 @@ async def _check_old_queues(api: Management, wanted: Topology) -> list[Finding]:
     findings = []
     for name in await api.bound_queues(wanted.exchange):
         found = await api.queue(name) if name != wanted.main.name else None
-        if found is None or found.get("consumers"):
+        if found is None or found.get("consumers") != 0:
             continue
         arguments = found.get("arguments") or {}
         if (

@@ -2,18 +2,20 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from consumer.adapters.link import connect, short_channel
+from consumer.adapters.link import connect, open_channel, short_channel
 from consumer.adapters.publisher import Publisher
-from consumer.adapters.rung_proof import REPLY_TO, Probe, read_probe
+from consumer.adapters.rung_proof import REPLY_TO, Probe, Prober, RungProof, read_probe
 from consumer.adapters.topology import TopologyError, declare
 from consumer.app import wanted_topology
-from consumer.core.delivery import PROBE, Delivery, Properties
+from consumer.core.delivery import ATTEMPT, DUE, PROBE, Delivery, Properties, read_journey
 from consumer.core.headers import Headers
+from consumer.core.settlement import Ack, Move
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox
 from consumer.settings import read_settings
@@ -173,6 +175,45 @@ async def test_a_probe_whose_sender_is_gone_is_acknowledged(vhost: str, names: N
             assert consumer.app.rabbit._session is session
         assert await at_broker.is_empty(names.queue)
         assert await at_broker.dead() == 0
+
+
+async def test_a_probe_is_answered_by_whichever_replica_receives_it(vhost: str, names: Names) -> None:
+    """By a message to the sender's own reply queue, which needs no queue to be declared."""
+    wanted = wanted_topology(read_settings(environment(vhost, names)))
+    async with desk(vhost, names) as at_broker, await connect(vhost, "sender") as connection:
+        await declare(connection, wanted)
+        prober = Prober(await open_channel(connection, confirms=True), names.queue, {})
+        await prober.start()
+        answer = await prober.send(names.queue)
+        (message,) = await at_broker.take(names.queue)
+        reply_to = message.properties.reply_to
+        assert reply_to is not None
+        await RungProof(vhost, wanted).answer(Probe(message.headers[PROBE], reply_to))
+        assert await prober.wait(answer, 20)
+
+
+async def test_an_order_waits_in_a_proven_queue_until_it_is_due() -> None:
+    """The longest that is not longer than its own; on the next round it is due at the same time as before."""
+    wanted = wanted_topology(read_settings({}))
+    main = wanted.main.name
+    proof = RungProof("amqp://localhost/", wanted)
+    move = Move(f"{main}.retry.10m", b"{}", Headers.of({ATTEMPT: 4}), Properties())
+    assert await proof.detour(move, Delivery(b"{}")) is move
+    proof.suspect([main, f"{main}.retry.10m", f"{main}.retry.1h", f"{main}.dlq"])
+    begun = time.time()
+    first = await proof.detour(move, Delivery(b"{}"))
+    assert isinstance(first, Move)
+    assert (first.queue, first.body) == (f"{main}.retry.2m", b"{}")
+    due = read_journey(Delivery(b"", headers=first.headers), begun).due
+    assert due is not None
+    assert 600 <= due - begun < 630
+    # It comes back, is sent on to wait for the rest, for which the 10m queue would do, and goes to the 2m queue again.
+    again = await proof.detour(move, Delivery(b"{}", headers=first.headers))
+    assert isinstance(again, Move)
+    assert (again.queue, again.headers[DUE]) == (f"{main}.retry.2m", first.headers[DUE])
+    dead = Move(f"{main}.dlq", b"{}", Headers.of({}), Properties())
+    assert await proof.detour(dead, Delivery(b"{}")) is dead
+    assert await proof.detour(Ack(), Delivery(b"{}")) == Ack()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumer.adapters.link import connect
+from consumer.adapters.link import connect, short_channel
 from consumer.adapters.topology import declare
 from consumer.app import wanted_topology
 from consumer.devbroker import PrivateBroker
@@ -74,3 +74,28 @@ async def test_check_says_what_it_may_not_compare(clerk: Clerk, vhost: str, name
     assert (status, set(found.values()), len(found)) == (2, {"unknown"}, 5)
     assert all("cannot be compared without the right to configure it" in each for each in found)
     assert (other_status, set(other.values()), len(other)) == (1, {"error"}, 5)
+
+
+async def test_check_compares_by_the_management_api_what_it_may_not_compare(
+    clerk: Clerk, vhost: str, names: Names
+) -> None:
+    """All is good then, or a queue's difference is named, as with the right to compare."""
+    await clerk.may("off", names)
+    async with Sandbox() as sandbox:
+        more = {"CONSUMER_DECLARE": "off", "RABBITMQ_MANAGEMENT_URL": clerk.management}
+        environ = environment(clerk.url, names, sandbox, **more)
+        async with await connect(vhost, "test") as owner:
+            await declare(owner, wanted_topology(read_settings(environ)))
+            status, found = await check(environ)
+            assert status == 0
+            assert set(found) <= {"features: the broker tells its feature flags to administrators only"}
+            async with short_channel(owner) as channel:
+                rung = f"{names.queue}.retry.400ms"
+                await channel.queue_delete(rung)
+                await channel.queue_declare(rung, durable=True)
+        status, found = await check(environ)
+    (problem,) = [each for each, level in found.items() if level == "error"]
+    assert status == 1
+    assert problem.startswith(
+        f"queue {rung}: queue '{rung}' exists with other arguments: x-queue-type: expected quorum"
+    )
