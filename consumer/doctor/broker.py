@@ -97,7 +97,10 @@ def _not_compared(check: str, told: str, *, create: bool) -> Finding:
     if create:
         cure = "give the user of AMQP_URL the right to configure it, or set CONSUMER_DECLARE=off"
         return wrong(check, "`run` may not declare it: its user has no right to configure it", cure)
-    cure = "run `check` with an AMQP_URL whose user may configure it; `run` needs no such right"
+    cure = (
+        "set RABBITMQ_MANAGEMENT_URL, or run `check` with an AMQP_URL whose user may configure it; `run` needs no such "
+        "right: it uses a retry queue once a probe has come back from it"
+    )
     return unknown(check, f"exists, and cannot be compared without the right to configure it; {told}", cure)
 
 

@@ -207,6 +207,14 @@ async def test_a_limit_on_queues_is_not_taken_for_other_arguments(clerk: Clerk, 
         assert f"queue limit in vhost '{clerk.host}' (2) is reached: raise it" in why
 
 
+async def test_a_limit_on_channels_is_named_at_the_start(clerk: Clerk, names: Names) -> None:
+    """The broker closes the whole connection, and the reason is not lost on the way."""
+    path = f"/api/user-limits/clerk-{clerk.host}/max-channels"
+    (await clerk.admin.put(path, json={"value": 1})).raise_for_status()
+    async with refused(environment(clerk.url, names)) as why:
+        assert "has reached the maximum allowed user limit of (1): raise it" in why
+
+
 async def test_limits_are_named_before_they_are_reached(clerk: Clerk, names: Names) -> None:
     """What one replica needs beside what is there, by the limits of the virtual host and of the user."""
     host, user = clerk.host, f"clerk-{clerk.host}"
