@@ -1,9 +1,8 @@
 """What lies in the queues, for the metrics: how many wait, how many are dead, and how much money that is.
 
-Counting asks the broker a question for each queue and touches no message. The money is in the messages, so that one has
-to look into the dead letters; every look costs each letter one of the lives that the broker gives it, and hides it from
-others meanwhile. So a look is taken only when their number has changed and stood still since, at most every five
-minutes, never while somebody else looks, and never again once a letter has used up half its lives.
+Counting asks the broker a question for each queue and touches no message. The money is in the messages, so that the
+dead letters have to be read, which hides them from others meanwhile. So they are read only when their number has
+changed and stood still since, at most every five minutes, and never while another process reads them.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ import structlog
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.adapters.stream import StreamedConnection
-from consumer.adapters.topology import NO_LIMIT, QueueState, Topology, queue_state
+from consumer.adapters.topology import QueueState, Topology, queue_state
 from consumer.core.settlement import Queues
 from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
@@ -28,8 +27,6 @@ from consumer.telemetry import Telemetry
 
 COUNT_SECONDS = 15.0
 LOOK_SECONDS = 300.0
-# A letter that has been returned so often is left alone: at its limit the broker would throw it away.
-WORN = NO_LIMIT // 2
 
 log = structlog.get_logger(__name__)
 
@@ -97,13 +94,12 @@ class Stock:
 
     async def _look(self, connection: StreamedConnection, read: Read) -> None:
         self._looked = time.monotonic()
-        summary, worn = Summary(), False
+        summary = Summary()
         desk = Desk(DeadLetterQueue(connection, self._queues), read)
         try:
             async with looking(desk, Filter()) as look:
-                async for held, letter in look:
+                async for _, letter in look:
                     summary.add(letter)
-                    worn = worn or _returns(held.delivery.headers) >= WORN
                 if look.shared:
                     # Two that looked at one moment, as after a start of the broker, must not meet again each time.
                     self._looked -= LOOK_SECONDS * random.random()  # noqa: S311 - nothing secret
@@ -111,9 +107,6 @@ class Stock:
         except NoQueueError:
             return
         self._tell(summary)
-        if worn:
-            self._read = None
-            log.warning("dead letters were looked at very often, their money is counted no more", letters=summary.count)
 
     def _tell(self, summary: Summary) -> None:
         self._told = summary.count
@@ -126,8 +119,3 @@ class Stock:
 
 def _messages(state: QueueState | None) -> float:
     return math.nan if state is None else state.messages
-
-
-def _returns(headers: Mapping[str, object]) -> int:
-    count = headers.get("x-delivery-count")
-    return count if isinstance(count, int) else 0

@@ -175,6 +175,12 @@ def last_death(headers: Mapping[str, object]) -> Mapping[str, object]:
     return newest if isinstance(newest, dict) else {}
 
 
+def times_returned(delivery: Delivery) -> int:
+    """How often a message came back to its queue: after so many times as its delivery limit the broker moves it on."""
+    count = delivery.headers.get("x-delivery-count")
+    return count if isinstance(count, int) else 0
+
+
 def our_headers(headers: Mapping[str, object]) -> dict[str, object]:
     """The headers that only we write, decoded."""
     return {name: value for name, value in headers.items() if name.startswith(OURS)}

@@ -10,7 +10,7 @@ from consumer.adapters.deadletterqueue import Held, Hold
 from consumer.adapters.publisher import PublishFailedError
 from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.letter import Letter, read_letter
+from consumer.deadletters.letter import Letter, lasting_headers, read_letter
 from consumer.deadletters.summary import Summary
 
 # A delivery that is held for 30 minutes closes its channel (the broker's consumer_timeout). A slow walk lets go of all
@@ -118,7 +118,7 @@ async def _one_pass(desk: Desk, wanted: Counter[str], act: Act, control: Control
     met = False
     refusals = 0
     until = time.monotonic() + PASS_SECONDS
-    async with desk.queue.hold() as hold:
+    async with desk.queue.hold(lasting_headers) as hold:
         while wanted and tally.stopped is None and time.monotonic() < until:
             held = await hold.take()
             if held is None:

@@ -1,7 +1,6 @@
 """`dlq summary`, `dlq list`, `dlq show`: they change nothing."""
 
 import asyncio
-import itertools
 import sys
 from typing import Any
 
@@ -17,37 +16,42 @@ from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.dossier import dossier
 from consumer.deadletters.filters import Filter
 from consumer.deadletters.letter import Letter
-from consumer.deadletters.summary import Summary, growth
+from consumer.deadletters.summary import Growth, Summary, growth
 from consumer.terminal import echo
 
 
 @click.command()
 @filter_options
 @click.option(
-    "--watch", type=click.FloatRange(1), metavar="SECONDS", help="Look again and again, and tell what changed."
+    "--watch", type=click.FloatRange(1), metavar="SECONDS", help="Print it again each time, with what has changed."
 )
 @json_option
 def summary(watch: float | None, as_json: bool, **given: Any) -> None:
     """How much is stuck, whose, and why: orders and money by shop and cause.
 
-    With --json and --watch, each look is a line of its own.
+    With --watch, the messages are read again when their number has changed. With --json each summary is a line.
     """
     wanted = chosen((), given)
     at_desk(settings_or_exit(), lambda desk: _summaries(desk, wanted, watch, as_json=as_json))
 
 
 async def _summaries(desk: Desk, wanted: Filter, watch: float | None, *, as_json: bool) -> None:
-    before: Summary | None = None
-    for _ in itertools.count() if watch else range(1):
-        if watch and before is not None:
-            await asyncio.sleep(watch)
-        now = await browse.summarise(desk, wanted)
-        changed = None if before is None else growth(before, now)
-        if as_json:
-            print_json(now.as_dict() | ({} if changed is None else {"change": changed.total}))
-        else:
-            printing.print_summary(now, changed)
-        before = now
+    now = await browse.summarise(desk, wanted)
+    _print_summary(now, None, as_json=as_json)
+    counted = watch and (await desk.queue.dead_count())
+    while watch:
+        await asyncio.sleep(watch)
+        before, count = now, await desk.queue.dead_count()
+        if count != counted:  # else the messages themselves need not be read
+            now, counted = await browse.summarise(desk, wanted), count
+        _print_summary(now, growth(before, now), as_json=as_json)
+
+
+def _print_summary(now: Summary, changed: Growth | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(now.as_dict() | ({} if changed is None else {"change": changed.total}))
+    else:
+        printing.print_summary(now, changed)
 
 
 @click.command("list")
