@@ -75,6 +75,9 @@ class _Transport(asyncio.Transport):
     def write(self, data: object) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def close(self) -> None:
         self._closing = True
 
