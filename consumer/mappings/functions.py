@@ -115,7 +115,7 @@ class ExactFunctions(functions.Functions):  # type: ignore[misc]  # the library 
         return "number" if isinstance(value, Decimal) else super()._func_type(value)
 
     @signature(ANY, {"types": ["string"]})  # type: ignore[untyped-decorator]
-    def _func_has(self, value: object, key: str) -> bool:
+    def _func_has(self, value: object, key: str) -> bool | None:
         """Whether an object has this key, whatever is behind it."""
         return has(value, key)
 
@@ -165,9 +165,9 @@ def last_segment(value: object) -> str | None:
     return value.rstrip("/").replace(":", "/").rpartition("/")[2].partition("?")[0]
 
 
-def has(value: object, key: object) -> bool:
-    """Whether an object has this key, whatever is behind it."""
-    return isinstance(value, dict) and key in value
+def has(value: object, key: object) -> bool | None:
+    """Whether an object has this key, whatever is behind it; None if the key is no text."""
+    return isinstance(value, dict) and key in value if isinstance(key, str) else None
 
 
 def _contains(subject: object, search: object) -> bool | None:

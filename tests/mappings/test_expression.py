@@ -103,6 +103,8 @@ def test_a_function_that_meets_another_type_finds_nothing() -> None:
     """An event that is not as expected is no reason to raise."""
     assert compile_expression("contains(a, 'x')")({"a": 7}) is None
     assert compile_expression("length(a)")({}) is None
+    assert compile_expression("has(@, a)")({"a": {}}) is None
+    assert compile_expression("has(@, a)")({"a": ["x"]}) is None
     assert compile_expression("a < b")({"a": 1, "b": "x"}) is None
 
 
