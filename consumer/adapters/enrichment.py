@@ -7,10 +7,11 @@ time limit, and whatever it raises is told by its type alone, since its text may
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from importlib.metadata import entry_points
 
 import structlog
+
+from consumer.core.exact import exact
 
 GROUP = "neuroon_consumer.enrich"
 
@@ -58,16 +59,3 @@ def load_enrichment(name: str, timeout: float) -> Enrichment:
     if not inspect.iscoroutinefunction(function):
         raise NoEnrichmentError(f"{found[name].value}: expected an async function of one event")
     return Enrichment(name, function, timeout)
-
-
-def exact(value: object) -> object:
-    """`value` with decimals for floats. The shortest text of a float is what was written, up to 15 digits of it."""
-    match value:
-        case float():
-            return Decimal(repr(value))
-        case dict():
-            return {key: exact(member) for key, member in value.items()}
-        case list() | tuple():
-            return [exact(member) for member in value]
-        case _:
-            return value

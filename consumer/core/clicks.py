@@ -63,10 +63,10 @@ def _from_text(text: str, layers: int) -> dict[str, str]:
         return _entries(decode_partially(text.encode(errors="replace")))
     if not text or not layers:
         return {}
+    if text[0] == '"':  # before cookies are looked for: what is quoted has its quotes and backslashes escaped
+        return _from_text(_unquoted(text[:ENCODED_LIMIT]), layers - 1)
     if cookies := _cookies(text):
         return next(filter(None, (_from_text(cookie, layers - 1) for cookie in cookies)), {})
-    if text[0] == '"':
-        return _from_text(_unquoted(text[:ENCODED_LIMIT]), layers - 1)
     return _from_text(_unescaped(text[:ENCODED_LIMIT]), layers - 1) if "%" in text else {}
 
 

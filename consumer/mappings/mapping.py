@@ -118,8 +118,12 @@ class Mapping:
         return {}
 
     def _name(self, field: str, message: Message) -> str | None:
-        paths = self.order.get(field) or (self.shop_hint if field == "shop" else NOWHERE)
-        return identifier(paths.find(message))
+        return identifier(self._paths(field).find(message))
+
+    def _paths(self, field: str | None) -> Paths:
+        """Where [order] keeps a field; the shop may be told by its hint alone."""
+        paths = NOWHERE if field is None else self.order.get(field, NOWHERE)
+        return self.shop_hint if field == "shop" and not paths else paths
 
     def explained(self, detail: str, message: Message, numbers: Sequence[int]) -> str:
         """What is wrong, with the line's number in the foreign event, and where this mapping looked for it."""
@@ -135,7 +139,8 @@ class Mapping:
 
     def _paths_of(self, found: re.Match[str]) -> Paths:
         if found["line"] is None:
-            return next((self.order[key] for key, name in ORDER_FIELDS.items() if name == found["field"]), NOWHERE)
+            field = next((key for key, name in ORDER_FIELDS.items() if name == found["field"]), None)
+            return self._paths(field)
         names = {found["field"]} if found["field"] else {"lineTotal", "unitPrice"}
         texts = [text for key, paths in self.line.fields.items() if LINE_FIELDS[key] in names for text in paths.texts]
         return Paths(tuple(texts))
