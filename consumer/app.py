@@ -38,6 +38,7 @@ from consumer.stock import Stock
 from consumer.telemetry import Telemetry
 from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
+from consumer.workload import Workload
 
 # How often the shops file and the key files are looked at; a look is one stat per file.
 SHOPS_SECONDS = 1.0
@@ -57,7 +58,7 @@ def wanted_topology(settings: Settings) -> Topology:
 def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
     """What reads messages as CONSUMER_MAPPING and CONSUMER_ENRICH ask; SettingsError when they cannot be used."""
     try:
-        reader = load_reader(settings.consumer_mapping)
+        reader = load_reader(settings.consumer_mapping, settings.consumer_max_lines)
     except MappingError as error:
         raise SettingsError([f"CONSUMER_MAPPING: {problem}" for problem in error.problems]) from error
     name = settings.consumer_enrich
@@ -122,6 +123,7 @@ class App:
         self.neuroon = open_neuroon(settings, self.tracing.wire)
         self.ledger = open_ledger(settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc)
         self.admission = self._new_admission()
+        self.workload = Workload()
         self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
             settings.amqp_url.get_secret_value(),
@@ -155,6 +157,7 @@ class App:
             ledger=self.ledger,
             routes=self.settings.routes,
             world=Surroundings(clock=time.time, draw=random.random, shops=lambda: self.shops.shops),
+            workload=self.workload,
         )
         return self.tracing.pipeline(pipeline)
 
@@ -166,6 +169,7 @@ class App:
             settings.routes.queues,
             self.telemetry,
             letter_reader(settings, lambda: self.shops.shops) if settings.consumer_metrics_value else None,
+            self.workload,
         )
 
     def _show_gauges(self) -> None:
