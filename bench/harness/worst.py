@@ -145,7 +145,7 @@ def cookies(platform: Platform, size: int) -> bytes:
 def own_clicks(platform: Platform, size: int) -> bytes:
     """As many lines as are taken, each with clicks of its own in percent-encoded text, over those of the order."""
     number = min(MAX_LINES, size // 230)
-    room = max(0, size // number - len(platform.one_line(10_000, platform.own)) - 30)
+    room = max(0, size // number - len(platform.one_line(10_000, platform.own)) - 70)
     own = quote(_map(max(1, room // len(quote('"p10000":"s",')))))
     line = platform.own.replace("CLICKS", json.dumps(own)).replace("MANY", f'{{"neuroon_search_log_id":"{own}"}}')
     return platform.event(_lines(platform, number, line), _map(min(MAX_LINES, size // 60)))
