@@ -41,6 +41,7 @@ from consumer.supervision import Supervisor, TaskName, cancel
 from consumer.telemetry import Telemetry
 from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
+from consumer.workload import Workload
 
 # How often the shops file and the key files are looked at; a look is one stat per file.
 SHOPS_SECONDS = 1.0
@@ -60,7 +61,7 @@ def wanted_topology(settings: Settings) -> Topology:
 def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
     """What reads messages as CONSUMER_MAPPING and CONSUMER_ENRICH ask; SettingsError when they cannot be used."""
     try:
-        reader = load_reader(settings.consumer_mapping)
+        reader = load_reader(settings.consumer_mapping, settings.consumer_max_lines)
     except MappingError as error:
         raise SettingsError([f"CONSUMER_MAPPING: {problem}" for problem in error.problems]) from error
     name = settings.consumer_enrich
@@ -129,6 +130,7 @@ class App:
             settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc, self.supervisor
         )
         self.admission = self._new_admission()
+        self.workload = Workload()
         self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
             settings.amqp_url.get_secret_value(),
@@ -164,6 +166,7 @@ class App:
             ledger=self.ledger,
             routes=self.settings.routes,
             world=Surroundings(clock=time.time, draw=random.random, shops=lambda: self.shops.shops),
+            workload=self.workload,
         )
         return self.tracing.pipeline(pipeline)
 
@@ -175,6 +178,7 @@ class App:
             settings.routes.queues,
             self.telemetry,
             letter_reader(settings, lambda: self.shops.shops) if settings.consumer_metrics_value else None,
+            self.workload,
         )
 
     def _show_gauges(self) -> None:

@@ -16,7 +16,7 @@ from consumer.core.body import Unreadable, decode_json
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.ladder import Ladder, Rung
-from consumer.core.order import Malformed, OrderPaid, Refund, read
+from consumer.core.order import MAX_LINES, Malformed, OrderPaid, Refund, read
 from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Reply, Retry, Unattributed, judge
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop
@@ -70,7 +70,7 @@ def outbox_routes(every: float) -> Routes:
     return Routes(Queues("outbox"), Ladder((rung,) * (MAX_ATTEMPTS - 1), rung, float("inf")))
 
 
-def read_row(delivery: Delivery) -> OrderPaid | Malformed | Refund:
+def read_row(delivery: Delivery, max_lines: int = MAX_LINES) -> OrderPaid | Malformed | Refund:
     """The order in a row's payload: a conversion, as the recipe stores it, or a canonical event."""
     document = decode_json(delivery.body)
     if isinstance(document, Unreadable):
@@ -81,7 +81,7 @@ def read_row(delivery: Delivery) -> OrderPaid | Malformed | Refund:
             document.setdefault("orderId", _text(delivery, header.ORDER))
         if "lines" not in document and "conversions" in document:
             document["lines"] = document["conversions"]
-    return read(document)
+    return read(document, max_lines)
 
 
 def _text(delivery: Delivery, name: str) -> str | None:

@@ -8,6 +8,8 @@ delivered before? -> Duplicate
 deliver           -> Delivered, Duplicate, Retry, Dead; back to the queue untried while the API is down
 escalate          -> the wait of a Retry, or Dead past the last rung
 settle            -> the queue that this end leads to
+
+A message that costs much is read in its turn, in a thread: see `workload`.
 """
 
 import asyncio
@@ -39,6 +41,10 @@ from consumer.core.reading import Ignored, Reading, Several, Unready
 from consumer.core.settlement import Return, Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
 from consumer.core.value import value
+from consumer.workload import LIGHT, Workload
+
+# Bytes that one order of an array is counted with until all of them are published: its body, its frames, its confirm.
+PIECE_BYTES = 4096
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +107,7 @@ class Pipeline:
     routes: Routes
     world: Surroundings
     outbox: bool = False
+    workload: Workload = field(default_factory=Workload)
     _under_way: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict, init=False)
 
     async def handle(self, delivery: Delivery) -> Handled:
@@ -138,10 +145,37 @@ class Pipeline:
 
     async def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
         """Everything before the POST: what to send, or the end of a message that nothing is to be sent for."""
+        workload = self.workload
+        if workload.admits(delivery) or await workload.turn(delivery):
+            try:
+                reading = self.read(delivery)
+                order = await reading if isinstance(reading, Awaitable) else reading
+            except Exception as error:  # noqa: BLE001 - see _bug
+                return Subject(), _bug(error, Subject(), journey)
+            subject, step = self._decide(order, journey)
+            if not isinstance(step, Several) and _weight(step) <= LIGHT:
+                return subject, step
+        return await self._prepare_heavy(delivery, journey)
+
+    async def _prepare_heavy(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
+        """The same of a message that costs much, also of one that looked light: an array, or a payload from few bytes.
+
+        The document is gone before the next one is read.
+        """
+        async with self.workload.heavy:
+            try:
+                reading = await asyncio.to_thread(self.read, delivery)
+                order = await reading if isinstance(reading, Awaitable) else reading
+                subject, step = await asyncio.to_thread(self._decide, order, journey)
+            except Exception as error:  # noqa: BLE001 - see _bug
+                return Subject(), _bug(error, Subject(), journey)
+            await self.workload.keep(_weight(step))
+            return subject, step
+
+    def _decide(self, order: Reading, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
+        """What to do with what has been read."""
         subject = Subject()
         try:
-            reading = self.read(delivery)
-            order = await reading if isinstance(reading, Awaitable) else reading
             if isinstance(order, Several):
                 return subject, order
             if isinstance(order, Unready):
@@ -226,6 +260,17 @@ class Pipeline:
     def _end_turn(self, posting: Posting, mine: asyncio.Event) -> None:
         del self._under_way[posting.shop.id, posting.conversion.order_id]
         mine.set()
+
+
+def _weight(step: Posting | Several | Outcome) -> int:
+    """Bytes that stay in memory until the message is settled, beside its raw body."""
+    match step:
+        case Posting():
+            return len(step.conversion.payload)
+        case Several(bodies):
+            return sum(map(len, bodies)) + len(bodies) * PIECE_BYTES
+        case _:
+            return 0
 
 
 def _formerly(delivery: Delivery, subject: Subject) -> tuple[str, str] | None:

@@ -18,12 +18,15 @@ from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.adapters.stream import StreamedConnection
 from consumer.adapters.topology import QueueState, Topology, queue_state
+from consumer.core.delivery import Delivery
+from consumer.core.order import Malformed
 from consumer.core.settlement import Queues
 from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.letter import Read
+from consumer.deadletters.letter import Read, read_letter
 from consumer.deadletters.summary import Summary
 from consumer.telemetry import Telemetry
+from consumer.workload import Workload
 
 COUNT_SECONDS = 15.0
 LOOK_SECONDS = 300.0
@@ -32,12 +35,22 @@ log = structlog.get_logger(__name__)
 
 
 class Stock:
-    """Counts for as long as the program runs, on a link of its own. `read` None: the money is not looked for."""
+    """Counts for as long as the program runs, on a link of its own. `read` None: the money is not looked for.
+
+    `workload` is the consumer's, since letters cost as much to read as they did when they were orders.
+    """
 
     def __init__(
-        self, url: str, wanted: Topology, queues: Queues, telemetry: Telemetry, read: Read | None = None
+        self,
+        url: str,
+        wanted: Topology,
+        queues: Queues,
+        telemetry: Telemetry,
+        read: Read | None = None,
+        workload: Workload | None = None,
     ) -> None:
         self._url, self._wanted, self._queues, self._telemetry, self._read = url, wanted, queues, telemetry, read
+        self._workload = workload or Workload()
         self._told = self._dead = -1  # how many letters the money told belongs to; how many there were a moment ago
         self._looked = self._unheld = -math.inf
         self._failing = False
@@ -95,11 +108,11 @@ class Stock:
     async def _look(self, connection: StreamedConnection, read: Read) -> None:
         self._looked = time.monotonic()
         summary = Summary()
-        desk = Desk(DeadLetterQueue(connection, self._queues), read)
+        desk = Desk(DeadLetterQueue(connection, self._queues), _unread)
         try:
             async with looking(desk, Filter()) as look:
-                async for _, letter in look:
-                    summary.add(letter)
+                async for held, _ in look:
+                    summary.add(await self._workload.run(lambda each: read_letter(each, read), held.delivery))
                 if look.shared:
                     # Two that looked at one moment, as after a start of the broker, must not meet again each time.
                     self._looked -= LOOK_SECONDS * random.random()  # noqa: S311 - nothing secret
@@ -115,6 +128,11 @@ class Stock:
     def _show(self, value: Mapping[str, Decimal]) -> None:
         self._shown = value
         self._telemetry.stuck(value)
+
+
+def _unread(_: Delivery) -> Malformed:
+    """For a walk over the letters in which each is read later, when its turn has come."""
+    return Malformed("not read yet")
 
 
 def _messages(state: QueueState | None) -> float:

@@ -11,8 +11,6 @@ from importlib.metadata import entry_points
 
 import structlog
 
-from consumer.core.exact import exact
-
 GROUP = "neuroon_consumer.enrich"
 
 Enrich = Callable[[object], Awaitable[object]]
@@ -35,10 +33,10 @@ class Enrichment:
         self._name, self._function, self._timeout = name, function, timeout
 
     async def complete(self, event: object) -> object:
-        """The event as the function leaves it, numbers exact. EnrichmentFailedError if it fails or takes too long."""
+        """The event as the function leaves it: see `exact`. EnrichmentFailedError if it fails or takes too long."""
         try:
             async with asyncio.timeout(self._timeout):
-                return exact(await self._function(event))
+                return await self._function(event)
         except TimeoutError as error:
             raise EnrichmentFailedError(f"enrich {self._name}: no answer within {self._timeout:g} s") from error
         except Exception as error:

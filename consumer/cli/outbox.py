@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import click
 import structlog
@@ -145,7 +146,7 @@ class Run:
         stack.push_async_callback(ledger.close)
         await ledger.open()
         pipeline = Pipeline(
-            read=read_row,
+            read=partial(read_row, max_lines=settings.consumer_max_lines),
             courier=DirectCourier(neuroon),
             ledger=ledger,
             routes=outbox_routes(self.every or USUAL_SECONDS),

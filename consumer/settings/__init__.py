@@ -81,6 +81,9 @@ class Settings(BaseModel):
     consumer_concurrency: Annotated[int, BeforeValidator(values.count(1, 65535))] = setting(
         "64", "orders in flight, which is the prefetch count too"
     )
+    consumer_max_lines: Annotated[int, BeforeValidator(values.count(1, 100_000))] = setting(
+        "5000", "lines of one order, and entries of its clicks; more are malformed"
+    )
     consumer_retry_delays: Rungs = setting("5s,30s,2m,10m,1h", "the retry ladder; tries = rungs + 1")
     consumer_hold_delay: OneRung = setting("1m", "how often an order of a held shop is looked at again")
     consumer_max_hold: Seconds = setting("7d", "how long an order waits without a try before it is given up")
