@@ -181,9 +181,9 @@ def times_returned(delivery: Delivery) -> int:
     return count if isinstance(count, int) else 0
 
 
-def our_headers(headers: Mapping[str, object]) -> dict[str, object]:
-    """The headers that only we write, decoded."""
-    return {name: value for name, value in headers.items() if name.startswith(OURS)}
+def our_headers(headers: Mapping[str, object]) -> Headers:
+    """The headers that only we write."""
+    return Headers.of(headers).select(lambda name: name.startswith(OURS.encode()))
 
 
 def fitting(headers: Headers, room: int) -> Headers:

@@ -128,10 +128,9 @@ class Routes:
     def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
         """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""
         rung = self.ladder.hop(due - now)
-        ours = our_headers(delivery.headers) | {header.DUE: stamp(due)}
+        headers = foreign_headers(delivery.headers) | our_headers(delivery.headers) | {header.DUE: stamp(due)}
         if now + rung.seconds >= due:
-            del ours[header.DUE]
-        headers = foreign_headers(delivery.headers) | ours
+            headers = headers.select(lambda name: name != header.DUE.encode())
         return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
 
     def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry, now: float) -> Move:
