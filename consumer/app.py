@@ -140,6 +140,7 @@ class App:
             handler=self,
         )
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
+        self.rabbit.settling.refusals.refused = lambda queue: self.telemetry.queue_refusals.labels(queue).inc()
         self.stock = self._new_stock()
         self.health = Health(self.rabbit, self.admission, self.supervisor, _patience(settings))
         self._show_gauges()
@@ -224,6 +225,10 @@ class App:
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """Where a delivery goes on which our own code failed; see `Pipeline.escaped`."""
         return self._handled(await self.pipeline.escaped(delivery, error))
+
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """Where a delivery goes that is not to be tried now; see `Pipeline.hand_back`."""
+        return self._handled(self.pipeline.hand_back(delivery))
 
     def _handled(self, handled: pipeline.Handled) -> Handled:
         def settled() -> None:

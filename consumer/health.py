@@ -55,7 +55,13 @@ class Health:
 
     def ready(self) -> Mapping[str, Part]:
         """Whether the broker has confirmed our consumer, or why we have none on purpose."""
-        return {"broker": self._broker(), "api": self._api(), "shops": self._shops(), "background": self._background()}
+        return {
+            "broker": self._broker(),
+            "queues": self._queues(),
+            "api": self._api(),
+            "shops": self._shops(),
+            "background": self._background(),
+        }
 
     def _broker(self) -> Part:
         if self._rabbit.consuming:
@@ -65,6 +71,11 @@ class Health:
         if self._rabbit.blocked:
             return Part(True, "paused: the broker has an alarm and takes no publishes")
         return Part(bool(self._admission.paused()), "paused: the API is down")
+
+    def _queues(self) -> Part:
+        refusing = self._rabbit.settling.refusals.refusing
+        told = ", ".join(f"{queue} takes no messages, for {seconds:.0f} s" for queue, seconds in refusing.items())
+        return Part(not refusing, told or "all take messages", vital=False)
 
     def _api(self) -> Part:
         down = self._admission.paused()

@@ -38,7 +38,7 @@ from consumer.core.outcome import (
     escalate,
 )
 from consumer.core.reading import Ignored, Reading, Several, Unready
-from consumer.core.settlement import Return, Routes, Settlement, Subject
+from consumer.core.settlement import Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
 from consumer.core.value import value
 from consumer.workload import LIGHT, Workload
@@ -124,7 +124,7 @@ class Pipeline:
             try:
                 outcome = await self._deliver(step, journey)
                 if isinstance(outcome, Untried):
-                    return Handled(Return(), None)
+                    return Handled(self.routes.hand_back(delivery, journey), None)
                 report = self._conclude(subject, journey, outcome, started)
                 await self._remember(report, delivery, step.digest)  # before another delivery of it may be posted
             finally:
@@ -134,6 +134,10 @@ class Pipeline:
             report = self._conclude(subject, journey, step, started)
             await self._remember(report, delivery, None)
         return Handled(self._settlement(delivery, report), report)
+
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """Where a message goes that is not to be tried now; see `Routes.hand_back`."""
+        return Handled(self.routes.hand_back(delivery, read_journey(delivery, self.world.clock())), None)
 
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """The end of a message on which our own code failed unexpectedly, here or after: it costs a try."""

@@ -169,6 +169,8 @@ class Telemetry:
 
         escaped = "Messages whose handling or settlement raised an unexpected error; each costs the message a try"
         self.settling_failures = counter("settling_failures", escaped)
+        refused = "Messages that one of our queues did not take, by queue"
+        self.queue_refusals = counter("queue_refusals", refused, ("queue",))
         ended = "Unexpected ends of a background task, by task; it is restarted after a pause"
         self._task_failures = counter("background_task_failures", ended, ("task",))
         for task in TaskName:  # at 0 from the start, since an increase is seen only in a series that is there before

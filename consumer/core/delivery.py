@@ -31,6 +31,7 @@ FINGERPRINT = "x-neuroon-fingerprint"
 DIED_AT = "x-neuroon-died-at"
 
 DROPPED = "x-neuroon-dropped"
+RETURNS = "x-neuroon-returns"
 
 # Written by the broker; CC and BCC would make it deliver a republished message to further queues.
 BROKERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"CC", b"BCC"})
@@ -92,6 +93,7 @@ class Journey:
 
     `attempt` is the number of the try that is to be made now. `due`: no try before this time. `waiting_since`: when the
     present row of waits that cost no try began. `dropped` names foreign headers that had no room on an earlier hop.
+    `returns` counts how often it was moved to a retry queue untried, so that the broker need not count its returns.
     """
 
     attempt: int
@@ -103,6 +105,7 @@ class Journey:
     due: float | None = None
     waiting_since: float | None = None
     dropped: str = ""
+    returns: int = 0
 
 
 def read_journey(delivery: Delivery, now: float) -> Journey:
@@ -114,8 +117,7 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
     headers = delivery.headers
     if delivery.exchange or not headers:  # the usual case: fresh from the exchange
         return Journey(1, now, delivery.exchange, delivery.routing_key, delivery.message_id)
-    travelled = ATTEMPT in headers
-    message_id = headers.get(MESSAGE_ID) if travelled else delivery.message_id
+    message_id = headers.get(MESSAGE_ID, None if ATTEMPT in headers else delivery.message_id)
     first_seen = _moment(headers, FIRST_SEEN)
     return Journey(
         attempt=max(1, _count(headers, ATTEMPT)),
@@ -127,6 +129,7 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
         due=_moment(headers, DUE),
         waiting_since=_moment(headers, WAITING_SINCE),
         dropped=_text(headers, DROPPED, ""),
+        returns=_count(headers, RETURNS),
     )
 
 
@@ -138,8 +141,8 @@ def write_journey(journey: Journey, shop: str | None, order: str | None) -> dict
         EXCHANGE: clip(journey.exchange),
         ROUTING_KEY: clip(journey.routing_key),
     }
-    if journey.replays:
-        headers[REPLAYS] = journey.replays
+    counts = {REPLAYS: journey.replays, RETURNS: journey.returns}
+    headers |= {name: count for name, count in counts.items() if count}
     for name, text in ((MESSAGE_ID, journey.message_id), (SHOP, shop), (ORDER, order)):
         if text is not None:
             headers[name] = clip(text)

@@ -1,5 +1,6 @@
 """Where a message goes at its end, as a value: acknowledged, or published to another queue and then acknowledged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from consumer.core import delivery as header
@@ -11,11 +12,12 @@ from consumer.core.delivery import (
     foreign_headers,
     our_headers,
     stamp,
+    times_returned,
     with_dropped,
     write_journey,
 )
 from consumer.core.headers import Headers
-from consumer.core.ladder import Ladder
+from consumer.core.ladder import Ladder, Rung
 from consumer.core.outcome import Dead, Outcome, Retry
 from consumer.core.reply import MAX_RETRY_AFTER
 from consumer.core.value import value
@@ -33,12 +35,16 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Publish this to `queue`, wait for the broker's confirm, then acknowledge the message that it came from."""
+    """Publish this to `queue`, wait for the broker's confirm, then acknowledge the message that it came from.
+
+    `otherwise` is for when `queue` takes no messages: somewhere to wait that does not hold up other orders.
+    """
 
     queue: str
     body: bytes
     headers: Headers
     properties: Properties
+    otherwise: "Move | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,11 @@ class Split:
 
     moves: tuple[Move, ...]
 
+
+# Returns after which a message that was not tried is moved instead: RabbitMQ's own limit is 20, and may be set lower.
+MOST_RETURNS = 2
+# Such moves after which it is left to the broker's limit, so that nothing goes round for ever.
+MOST_MOVES = 1000
 
 Settlement = Ack | Return | Move | Split
 
@@ -145,8 +156,29 @@ class Routes:
         )
         ours = write_journey(onward, subject.shop, subject.order)
         ours |= {header.REASON: retry.reason.value, header.DETAIL: clip(retry.detail)}
+        elsewhere = self.ladder.rungs[0] if rung == self.ladder.hold else self.ladder.hold
+        return self._wait_in(rung, delivery, ours, otherwise=self._wait_in(elsewhere, delivery, ours))
+
+    def hand_back(self, delivery: Delivery, journey: Journey) -> Return | Move:
+        """Return a message that was not tried; in a retry queue, if it has been returned before.
+
+        The broker counts each return, and dead-letters the message when a limit is reached that we may not know. A
+        message that is moved for ever all the same is returned in the end.
+        """
+        if times_returned(delivery) < MOST_RETURNS or journey.returns >= MOST_MOVES:
+            return Return()
+        onward = replace(journey, returns=journey.returns + 1)
+        shop, order = (delivery.headers.get(name) for name in (header.SHOP, header.ORDER))
+        ours = write_journey(onward, *(each if isinstance(each, str) else None for each in (shop, order)))
+        if header.ATTEMPT not in delivery.headers:
+            del ours[header.ATTEMPT]  # it still counts as received when it is tried
+        return self._wait_in(min(self.ladder.rungs, key=lambda rung: rung.seconds), delivery, ours)
+
+    def _wait_in(
+        self, rung: Rung, delivery: Delivery, ours: Mapping[str, object], otherwise: Move | None = None
+    ) -> Move:
         headers = foreign_headers(delivery.headers) | ours
-        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
+        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties, otherwise)
 
     def _bury(
         self, delivery: Delivery, journey: Journey, subject: Subject, dead: Dead, now: float, letter_id: str
@@ -161,4 +193,7 @@ class Routes:
         }
         if dead.status is not None:
             ours[header.STATUS] = dead.status
-        return Move(self.queues.dead, delivery.body, foreign_headers(delivery.headers) | ours, delivery.properties)
+        headers = foreign_headers(delivery.headers) | ours
+        # While the dead letters take none it waits like an order of a held shop, and comes to the same end again.
+        again = self._wait_in(self.ladder.hold, delivery, write_journey(journey, subject.shop, subject.order))
+        return Move(self.queues.dead, delivery.body, headers, delivery.properties, otherwise=again)
