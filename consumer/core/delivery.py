@@ -19,8 +19,8 @@ MESSAGE_ID = "x-neuroon-message-id"
 EXCHANGE = "x-neuroon-exchange"
 ROUTING_KEY = "x-neuroon-routing-key"
 REPLAYS = "x-neuroon-replays"
-DUE = "x-neuroon-due"
-WAITING_SINCE = "x-neuroon-waiting-since"
+WAIT_LEFT = "x-neuroon-wait-left"
+WAITED = "x-neuroon-waited"
 ID = "x-neuroon-id"
 REASON = "x-neuroon-reason"
 DETAIL = "x-neuroon-detail"
@@ -69,10 +69,11 @@ class Delivery:
 
 @value
 class Journey:
-    """What our headers say of a message's way so far; times are Unix seconds.
+    """What our headers say of a message's way so far; `first_seen` in Unix seconds.
 
-    `attempt` is the number of the try that is to be made now. `due`: no try before this time. `waiting_since`: when the
-    present row of waits that cost no try began.
+    `attempt` is the number of the try that is to be made now. `wait_left`: the seconds that it has to wait before.
+    `waited`: the seconds of the present row of waits that cost no try. Both are counted by the lengths of the retry
+    queues and not by the clock: when it is set, no wait becomes longer, and no order is given up.
     """
 
     attempt: int
@@ -81,8 +82,8 @@ class Journey:
     routing_key: str
     message_id: str | None = None
     replays: int = 0
-    due: float | None = None
-    waiting_since: float | None = None
+    wait_left: float = 0.0
+    waited: float = 0.0
 
 
 def read_journey(delivery: Delivery, now: float) -> Journey:
@@ -100,8 +101,8 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
         routing_key=_text(headers, ROUTING_KEY, delivery.routing_key),
         message_id=message_id if isinstance(message_id, str) else None,
         replays=_count(headers, REPLAYS),
-        due=_moment(headers, DUE),
-        waiting_since=_moment(headers, WAITING_SINCE),
+        wait_left=_count(headers, WAIT_LEFT) / 1000,
+        waited=_count(headers, WAITED) / 1000,
     )
 
 
@@ -118,9 +119,9 @@ def write_journey(journey: Journey, shop: str | None, order: str | None) -> dict
     for name, text in ((MESSAGE_ID, journey.message_id), (SHOP, shop), (ORDER, order)):
         if text is not None:
             headers[name] = clip(text)
-    for name, moment in ((DUE, journey.due), (WAITING_SINCE, journey.waiting_since)):
-        if moment is not None:
-            headers[name] = stamp(moment)
+    for name, seconds in ((WAIT_LEFT, journey.wait_left), (WAITED, journey.waited)):
+        if seconds > 0:
+            headers[name] = milliseconds(seconds)
     return headers
 
 
@@ -137,6 +138,11 @@ def clip(text: str) -> str:
     """`text`, cut to at most `MAX_HEADER_BYTES` bytes of UTF-8, never inside a character."""
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= MAX_HEADER_BYTES else raw[:MAX_HEADER_BYTES].decode("utf-8", "ignore")
+
+
+def milliseconds(seconds: float) -> int:
+    """A duration as it stands in a header, never shorter."""
+    return math.ceil(seconds * 1000)
 
 
 def stamp(moment: float) -> str:

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from consumer.core import delivery as header
-from consumer.core.delivery import Delivery, Journey, Properties, clip, foreign_headers, stamp, write_journey
+from consumer.core.delivery import (
+    Delivery,
+    Journey,
+    Properties,
+    clip,
+    foreign_headers,
+    milliseconds,
+    stamp,
+    write_journey,
+)
 from consumer.core.ladder import Ladder
 from consumer.core.outcome import Dead, Outcome, Retry
 from consumer.core.value import value
@@ -84,7 +93,7 @@ class Routes:
         """
         match outcome:
             case Retry():
-                return self._park(delivery, journey, subject, outcome, now)
+                return self._park(delivery, journey, subject, outcome)
             case Dead():
                 return self._bury(delivery, journey, subject, outcome, now, letter_id)
             case _:
@@ -104,24 +113,26 @@ class Routes:
         properties = replace(delivery.properties, content_encoding=None)
         return Split(tuple(Move(self.queues.main, body, headers, properties) for body in bodies))
 
-    def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
-        """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""
-        rung = self.ladder.hop(due - now)
+    def park_again(self, delivery: Delivery, left: float) -> Move:
+        """Send a message on that has `left` seconds to wait yet; nothing else about it changes."""
+        rung = self.ladder.hop(left)
         ours = {name: value for name, value in delivery.headers.items() if name.startswith(header.OURS)}
         headers = foreign_headers(delivery.headers) | ours
-        if now + rung.seconds >= due:
-            headers.pop(header.DUE, None)
+        if left > rung.seconds:
+            headers[header.WAIT_LEFT] = milliseconds(left - rung.seconds)
+        else:
+            headers.pop(header.WAIT_LEFT, None)
         return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
 
-    def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry, now: float) -> Move:
+    def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry) -> Move:
         wait = retry.after or 0.0
         rung = self.ladder.hop(wait)
         free = retry.next_attempt == journey.attempt
         onward = replace(
             journey,
             attempt=retry.next_attempt,
-            due=now + wait if wait > rung.seconds else None,
-            waiting_since=(journey.waiting_since or now) if free else None,
+            wait_left=max(0.0, wait - rung.seconds),
+            waited=journey.waited + max(wait, rung.seconds) if free else 0.0,
         )
         headers = foreign_headers(delivery.headers) | write_journey(onward, subject.shop, subject.order)
         headers[header.REASON] = retry.reason.value
@@ -131,7 +142,7 @@ class Routes:
     def _bury(
         self, delivery: Delivery, journey: Journey, subject: Subject, dead: Dead, now: float, letter_id: str
     ) -> Move:
-        rest = replace(journey, due=None, waiting_since=None)
+        rest = replace(journey, wait_left=0.0, waited=0.0)
         headers = foreign_headers(delivery.headers) | write_journey(rest, subject.shop, subject.order)
         headers |= {
             header.ID: letter_id,
