@@ -39,8 +39,6 @@ from consumer.telemetry import Telemetry
 from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
 
-# How often the shops file and the key files are looked at; a look is one stat per file.
-SHOPS_SECONDS = 1.0
 # What the last traces get, even if the orders in flight have taken the whole grace.
 LEAST_FLUSH_SECONDS = 0.5
 
@@ -131,7 +129,7 @@ class App:
             handler=self._handle,
         )
         self.stock = self._new_stock()
-        self.health = Health(self.rabbit, self.admission, _patience(settings))
+        self.health = Health(self.rabbit, self.admission, _patience(settings), shops)
         self._show_gauges()
 
     def _new_admission(self) -> Admission:
@@ -173,6 +171,7 @@ class App:
         self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
         self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
+        self._show_shops()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
@@ -233,7 +232,7 @@ class App:
         return {**self.health.ready(), "ledger": Part(condition.ok, told, vital=False)}
 
     def _admission_changed(self) -> None:
-        self.telemetry.hold(self.admission.held())
+        self._show_shops()
         self.rabbit.want(self.admission.prefetch())
 
     async def _watch_balance(self) -> None:
@@ -242,13 +241,11 @@ class App:
             await BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance).run()
 
     async def _watch_shops(self) -> None:
-        while True:
-            await asyncio.sleep(SHOPS_SECONDS)
-            try:
-                if self.shops.reload():
-                    log.info("shops read again", shops=len(self.shops.shops.shops))
-            except ShopsFileError as error:
-                log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
+        await self.shops.watch(self._show_shops)
+
+    def _show_shops(self) -> None:
+        self.telemetry.hold(self.shops.shops.on_hold.union(self.admission.held()))
+        self.telemetry.shops_unusable_since.set(self.shops.unusable_since or 0)
 
 
 def _patience(settings: Settings) -> float:
@@ -260,12 +257,9 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
     """The configured shops, of which there is at least one; SettingsError otherwise."""
     require_shops(settings)
     try:
-        source = settings.shops_source(environ)
+        return settings.shops_source(environ)
     except ShopsFileError as error:
         raise SettingsError([str(error)]) from error
-    if not source.shops.shops:
-        raise SettingsError([f"{settings.neuroon_shops_file}: expected at least one [[shops]] table"])
-    return source
 
 
 async def serve(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from consumer.adapters.rabbit import Rabbit
 from consumer.admission import Admission
+from consumer.core.delivery import stamp
+from consumer.settings import ShopsSource
 from consumer.web import Part
 
 TICK_SECONDS = 1.0
@@ -20,8 +22,8 @@ STANDSTILL_SECONDS = 10.0
 class Health:
     """The parts of /livez and /readyz. `patience`: seconds without a settlement, though orders wait, until stuck."""
 
-    def __init__(self, rabbit: Rabbit, admission: Admission, patience: float) -> None:
-        self._rabbit, self._admission, self._patience = rabbit, admission, patience
+    def __init__(self, rabbit: Rabbit, admission: Admission, patience: float, shops: ShopsSource) -> None:
+        self._rabbit, self._admission, self._patience, self._source = rabbit, admission, patience, shops
         self._ticked = self._moved = time.monotonic()
 
     def moved(self) -> None:
@@ -50,7 +52,7 @@ class Health:
 
     def ready(self) -> Mapping[str, Part]:
         """Whether the broker has confirmed our consumer, or why we have none on purpose."""
-        return {"broker": self._broker(), "api": self._api(), "shops": self._shops()}
+        return {"broker": self._broker(), "api": self._api(), "shops": self._shops(), "shops file": self._shops_file()}
 
     def _broker(self) -> Part:
         if self._rabbit.consuming:
@@ -67,5 +69,11 @@ class Health:
 
     def _shops(self) -> Part:
         held = self._admission.held()
-        told = ", ".join(f"{shop} ({state.status} {state.problem})" for shop, state in held.items())
-        return Part(True, f"held: {told}" if held else "none is held")
+        reasons = dict.fromkeys(self._source.shops.on_hold, "by the shops file")
+        reasons |= {shop: f"{state.status} {state.problem}" for shop, state in held.items()}
+        told = ", ".join(f"{shop} ({reason})" for shop, reason in reasons.items())
+        return Part(True, f"held: {told}" if reasons else "none is held")
+
+    def _shops_file(self) -> Part:
+        since = self._source.unusable_since
+        return Part(since is None, "usable" if since is None else f"unusable since {stamp(since)}", vital=False)
