@@ -15,7 +15,9 @@ def main() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)  # until `consumer.app` has handlers that drain
     from consumer.cli import main as command_line  # noqa: PLC0415 - the point of this module
+    from consumer.cli.stdout import guard_stdout  # noqa: PLC0415 - the same
 
+    guard_stdout()
     command_line()
 
 

@@ -94,7 +94,7 @@ class Settings(BaseModel):
     )
     consumer_enrich_timeout: Seconds = setting("5s", "how long that function may take for one event")
     consumer_http_addr: Annotated[tuple[str, int] | None, BeforeValidator(values.address)] = setting(
-        "127.0.0.1:8080", "where probes and metrics are served; off for none"
+        "127.0.0.1:8080", "where probes and metrics are served (the image sets 0.0.0.0:8080); off for none"
     )
     consumer_metrics_shops: Annotated[int, BeforeValidator(values.count(0, 100_000))] = setting(
         "200", "how many shops have a label of their own in the metrics; the rest is _other"
