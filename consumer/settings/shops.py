@@ -58,7 +58,7 @@ def file_state(path: Path) -> FileState | None:
     """In which state the file is that `path` leads to now; None if there is none."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a NUL
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -82,7 +82,7 @@ def read_shops_file(path: Path, api_url: str, files: set[Path]) -> tuple[Shop, .
         entries = ShopsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).shops
     except OSError as error:
         raise ShopsFileError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ShopsFileError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         raise ShopsFileError("; ".join(f"{path}: {problem}" for problem in describe(error))) from error

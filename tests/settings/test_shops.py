@@ -163,6 +163,12 @@ def test_a_change_that_keeps_time_and_size_is_noticed(shops_file: Path) -> None:
         ("[[shops]]\nid = 'x'\napi_key = 'hunter2 x'", "shop x: api key: expected visible ASCII"),
         ("[[shops]]\nid = 'x'\napi_key = 'k'\n[[shops]]\nid = 'y'\naliases = ['x']\napi_key = 'k'", "the name 'x'"),
         ("[[shops]]\nid = 'x'\napi_key_file = 'nowhere'", "nowhere: No such file"),
+        ('[[shops]]\nid = "x"\napi_key_file = "a\\u0000b"', "expected a short text file"),
+        ("x = " + "[" * 5000, "not TOML"),
+        (
+            "[[shops]]\nid = 'x'\napi_key = 'k'\napi_url = 'https://u:hunter2@h'",
+            "shops[0].api_url: expected a URL without",
+        ),
     ],
 )
 def test_a_broken_shops_file_keeps_the_old_shops_and_says_so_once(shops_file: Path, text: str, names: str) -> None:
