@@ -38,9 +38,13 @@ def guard_stdout() -> None:
         sys.stdout = _Stdout(out.buffer, out.encoding, out.errors, line_buffering=out.line_buffering)
 
 
-def _end(error: OSError) -> NoReturn:
-    # What is still buffered goes nowhere at exit, instead of failing again.
+def abandon_stdout() -> None:
+    """Let what is still buffered go nowhere at exit, where it would fail or block once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
+def _end(error: OSError) -> NoReturn:
+    abandon_stdout()
     if error.errno == errno.EPIPE:
         raise OutputClosedError(0) from error
     complain(f"stdout cannot be written: {error.strerror}")

@@ -59,6 +59,24 @@ async def test_a_reader_that_stalls_keeps_no_letter_held(operator: Operator, arg
     assert (len(out.splitlines()), err) == (1500, b"")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("arguments", ["list", "export"])
+async def test_a_signal_ends_what_writes_to_a_stalled_reader(
+    operator: Operator, arguments: str, number: signal.Signals
+) -> None:
+    """One is enough: status 1 at once, though nothing is read any more."""
+    await bury(operator.desk, *some(1500))
+    async with operator.starts(arguments, *(("--audit", "/dev/null") if arguments == "export" else ())) as process:
+        assert process.stdout is not None
+        transport = process.stdout._transport  # type: ignore[attr-defined]
+        transport.pause_reading()
+        writing = Path(f"/proc/{process.pid}/syscall")  # its number, 1 for write
+        await eventually(lambda: writing.read_text().startswith("1 ") and not operator.link.connections, timeout=40)
+        process.send_signal(number)
+        await eventually(lambda: process.returncode == 1)
+        transport.resume_reading()
+
+
 async def test_an_export_goes_through_a_fifo_and_leaves_it_one(operator: Operator) -> None:
     """It is no file to be replaced: its reader gets all lines, and as long as nobody reads no letter is held."""
     await bury(operator.desk, *some(20))

@@ -1,7 +1,6 @@
 """Where an export goes: a regular file is replaced as a whole, a pipe or device is written through."""
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ STDOUT = Path("-")
 
 # Lines for a pipe wait in memory until all letters are back in the queue; what is more waits in a temporary file.
 MEMORY_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024
 
 
 class ExportError(Exception):
@@ -45,9 +45,7 @@ class ExportFile:
         """Bring all lines to their place."""
         with self._no_os_error():
             if self._through:
-                self._out.seek(0)
-                with self._opened() as out:
-                    shutil.copyfileobj(self._out, out)
+                self._write_through()
                 return
             self._out.flush()
             os.fsync(self._out.fileno())
@@ -68,10 +66,16 @@ class ExportFile:
         target = self._file.resolve()
         return cast("IO[bytes]", NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False))
 
-    def _opened(self) -> IO[bytes]:
-        if self._file == STDOUT:
-            return os.fdopen(1, "wb", closefd=False)
-        return os.fdopen(os.open(self._file, os.O_WRONLY), "wb")  # neither made nor cut short
+    def _write_through(self) -> None:
+        """Without a buffer, which would be written out once more, and block, after a signal has ended the writing."""
+        self._out.seek(0)
+        out = os.dup(1) if self._file == STDOUT else os.open(self._file, os.O_WRONLY)  # neither made nor cut short
+        try:
+            while rest := self._out.read(CHUNK_BYTES):
+                while rest:
+                    rest = rest[os.write(out, rest) :]
+        finally:
+            os.close(out)
 
     @contextmanager
     def _no_os_error(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from consumer.cli.common import FAILED
+from consumer.cli.stdout import abandon_stdout
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -29,7 +30,8 @@ def handled_by(handler: Callable[[], None]) -> Iterator[None]:
 
 
 def leave() -> None:
-    """End the command with status 1, by way of all that has to be closed and removed."""
+    """End the command with status 1, by way of all that has to be closed and removed. No stalled pipe keeps it."""
+    abandon_stdout()
     raise SystemExit(FAILED)
 
 
