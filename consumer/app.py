@@ -43,8 +43,6 @@ from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_f
 from consumer.web import Part, Web
 from consumer.workload import Workload
 
-# How often the shops file and the key files are looked at; a look is one stat per file.
-SHOPS_SECONDS = 1.0
 # What the last traces get, even if the orders in flight have taken the whole grace.
 LEAST_FLUSH_SECONDS = 0.5
 
@@ -142,7 +140,7 @@ class App:
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
         self.rabbit.settling.refusals.refused = lambda queue: self.telemetry.queue_refusals.labels(queue).inc()
         self.stock = self._new_stock()
-        self.health = Health(self.rabbit, self.admission, self.supervisor, _patience(settings))
+        self.health = Health(self.rabbit, self.admission, self.supervisor, shops, _patience(settings))
         self._show_gauges()
 
     def _new_admission(self) -> Admission:
@@ -187,6 +185,7 @@ class App:
         self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
         self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
+        self._show_shops()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
@@ -251,7 +250,7 @@ class App:
         return {**self.health.ready(), "ledger": Part(condition.ok, told, vital=False)}
 
     def _admission_changed(self) -> None:
-        self.telemetry.hold(self.admission.held())
+        self._show_shops()
         self.rabbit.want(self.admission.prefetch())
 
     def _start_background(self) -> list[asyncio.Task[None]]:
@@ -268,13 +267,11 @@ class App:
         return tasks
 
     async def _watch_shops(self) -> None:
-        while True:
-            await asyncio.sleep(SHOPS_SECONDS)
-            try:
-                if self.shops.reload():
-                    log.info("shops read again", shops=len(self.shops.shops.shops))
-            except ShopsFileError as error:
-                log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
+        await self.shops.watch(self._show_shops)
+
+    def _show_shops(self) -> None:
+        self.telemetry.hold(self.shops.shops.on_hold.union(self.admission.held()))
+        self.telemetry.shops_unusable_since.set(self.shops.unusable_since or 0)
 
 
 def _patience(settings: Settings) -> float:
@@ -286,12 +283,9 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
     """The configured shops, of which there is at least one; SettingsError otherwise."""
     require_shops(settings)
     try:
-        source = settings.shops_source(environ)
+        return settings.shops_source(environ)
     except ShopsFileError as error:
         raise SettingsError([str(error)]) from error
-    if not source.shops.shops:
-        raise SettingsError([f"{settings.neuroon_shops_file}: expected at least one [[shops]] table"])
-    return source
 
 
 async def serve(settings: Settings, environ: Mapping[str, str], sink: LogSink) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 from consumer.adapters.rabbit import Rabbit
 from consumer.admission import Admission
+from consumer.core.delivery import stamp
+from consumer.settings import ShopsSource
 from consumer.supervision import Supervisor
 from consumer.web import Part
 
@@ -24,8 +26,11 @@ STANDSTILL_SECONDS = 10.0
 class Health:
     """The parts of /livez and /readyz. `patience`: seconds without a settlement, though orders wait, until stuck."""
 
-    def __init__(self, rabbit: Rabbit, admission: Admission, supervisor: Supervisor, patience: float) -> None:
+    def __init__(
+        self, rabbit: Rabbit, admission: Admission, supervisor: Supervisor, shops: ShopsSource, patience: float
+    ) -> None:
         self._rabbit, self._admission, self._supervisor, self._patience = rabbit, admission, supervisor, patience
+        self._source = shops
         self._ticked = self._moved = time.monotonic()
 
     def moved(self) -> None:
@@ -60,6 +65,7 @@ class Health:
             "queues": self._queues(),
             "api": self._api(),
             "shops": self._shops(),
+            "shops file": self._shops_file(),
             "background": self._background(),
         }
 
@@ -83,8 +89,14 @@ class Health:
 
     def _shops(self) -> Part:
         held = self._admission.held()
-        told = ", ".join(f"{shop} ({state.status} {state.problem})" for shop, state in held.items())
-        return Part(True, f"held: {told}" if held else "none is held")
+        reasons = dict.fromkeys(self._source.shops.on_hold, "by the shops file")
+        reasons |= {shop: f"{state.status} {state.problem}" for shop, state in held.items()}
+        told = ", ".join(f"{shop} ({reason})" for shop, reason in reasons.items())
+        return Part(True, f"held: {told}" if reasons else "none is held")
+
+    def _shops_file(self) -> Part:
+        since = self._source.unusable_since
+        return Part(since is None, "usable" if since is None else f"unusable since {stamp(since)}", vital=False)
 
     def _background(self) -> Part:
         failing = self._supervisor.failing()

@@ -17,7 +17,7 @@ from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.ladder import Ladder, Rung
 from consumer.core.order import MAX_LINES, Malformed, OrderPaid, Refund, read
-from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Reply, Retry, Unattributed, judge
+from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Reply, Retry, RetryReason, Unattributed, judge
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop
 from consumer.pipeline import Handled
@@ -178,19 +178,20 @@ class Outbox:
     async def _send(self, claim: Claim, result: Flushed, limit: int | None) -> None:
         window = asyncio.Semaphore(CONCURRENCY)
 
-        async def send(row: OutboxRow) -> Mark:
+        async def send(row: OutboxRow) -> Mark | None:
             async with window:
-                return Mark(row, await self._try(row))
+                return await self._try(row)
 
         marks = await asyncio.gather(*map(send, claim.rows[:limit]))
-        await claim.mark(marks)
-        failed = sum(mark.error is not None for mark in marks)
+        tried = [mark for mark in marks if mark is not None]
+        await claim.mark(tried)
+        failed = sum(mark.error is not None for mark in tried)
         result.rows += len(marks)
-        result.synced += len(marks) - failed
+        result.synced += len(tried) - failed
         result.failed += failed
 
-    async def _try(self, row: OutboxRow) -> str | None:
-        """Send one row; the reason if that failed."""
+    async def _try(self, row: OutboxRow) -> Mark | None:
+        """Send one row; None while its shop is on hold, which leaves it as it is."""
         headers: dict[str, object] = {header.ORDER: row.order}
         if row.attempts:
             headers[header.ATTEMPT] = row.attempts + 1
@@ -198,8 +199,11 @@ class Outbox:
             headers[header.SHOP] = shop
         handled = await self.pipeline.handle(Delivery(row.payload, "outbox", headers=headers))
         if handled.report is None:
-            return "Neuroon is not available now"
-        return _error(handled.report.outcome)
+            return Mark(row, "Neuroon is not available now")
+        outcome = handled.report.outcome
+        if isinstance(outcome, Retry) and outcome.reason is RetryReason.HELD and outcome.status is None:
+            return None
+        return Mark(row, _error(outcome))
 
 
 def _error(outcome: Outcome) -> str | None:

@@ -1,9 +1,10 @@
 """One message, from its bytes to where it goes: the whole walk on one page.
 
-not due yet?      -> back into a delay queue
+wait left?        -> back into a delay queue
 read              -> Malformed, Refund: Dead; Ignored: Unattributed; Unready: Retry; an array: Split
 shop              -> none: Dead, to be replayed once it is configured
 attribute         -> nothing came from a search: Unattributed
+hold?             -> Retry, while the shops file holds the shop
 delivered before? -> Duplicate
 deliver           -> Delivered, Duplicate, Retry, Dead; back to the queue untried while the API is down
 escalate          -> the wait of a Retry, or Dead past the last rung
@@ -14,6 +15,7 @@ A message that costs much is read in its turn, in a thread: see `workload`.
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -77,12 +79,16 @@ class Handled:
 
 @dataclass
 class Surroundings:
-    """What the outside world lends the pipeline. Times are Unix seconds; `draw` gives a random number in [0, 1)."""
+    """What the outside world lends the pipeline. `draw` gives a random number in [0, 1).
+
+    `clock` gives Unix seconds, and may be set at any time; `timer` gives seconds to measure durations with.
+    """
 
     clock: Callable[[], float]
     draw: Callable[[], float]
     shops: Callable[[], Shops]
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    timer: Callable[[], float] = time.monotonic
 
 
 @value
@@ -112,10 +118,10 @@ class Pipeline:
 
     async def handle(self, delivery: Delivery) -> Handled:
         """Walk one message to its end. Raises nothing but CancelledError, which leaves the message untried."""
-        started = self.world.clock()
-        journey = read_journey(delivery, started)
-        if (due := self.routes.due(journey, started)) is not None:
-            return Handled(self.routes.park_again(delivery, due, started), None)
+        started = self.world.timer()
+        journey = read_journey(delivery, self.world.clock())
+        if left := self.routes.wait_left(journey):
+            return Handled(self.routes.park_again(delivery, left), None)
         subject, step = await self._prepare(delivery, journey)
         if isinstance(step, Several):
             return Handled(self.routes.split(delivery, journey, step.bodies), None)
@@ -198,10 +204,7 @@ class Pipeline:
                     pass
             if isinstance(shop, str):
                 return subject, Dead(DeadReason.UNKNOWN_SHOP, shop)
-            conversion = attribute(order)
-            if isinstance(conversion, Unattributed):
-                return subject, conversion
-            return subject, Posting(shop, conversion, hashlib.sha256(conversion.payload).digest())
+            return subject, _to_send(order, shop, journey)
         except Exception as error:  # noqa: BLE001 - see _bug
             return subject, _bug(error, subject, journey)
 
@@ -219,9 +222,8 @@ class Pipeline:
         """Give a retry its wait."""
         now = self.world.clock()
         if isinstance(outcome, Retry):
-            waited = 0.0 if journey.waiting_since is None else now - journey.waiting_since
-            outcome = escalate(outcome, self.routes.ladder, journey.attempt, waited, self.world.draw())
-        return Report(outcome, subject, journey, now, (now - started) * 1000)
+            outcome = escalate(outcome, self.routes.ladder, journey.attempt, journey.waited, self.world.draw())
+        return Report(outcome, subject, journey, now, (self.world.timer() - started) * 1000)
 
     async def _remember(self, report: Report, delivery: Delivery, digest: bytes | None) -> None:
         """Put the end of a try on record, and wait until it is there: the message is settled only afterwards."""
@@ -275,6 +277,16 @@ def _weight(step: Posting | Several | Outcome) -> int:
             return sum(map(len, bodies)) + len(bodies) * PIECE_BYTES
         case _:
             return 0
+
+
+def _to_send(order: OrderPaid, shop: Shop, journey: Journey) -> Posting | Unattributed | Retry:
+    """What is to be posted for an order, if anything is, and now."""
+    conversion = attribute(order)
+    if isinstance(conversion, Unattributed):
+        return conversion
+    if shop.hold:
+        return Retry(RetryReason.HELD, journey.attempt, None, "held by the shops file")
+    return Posting(shop, conversion, hashlib.sha256(conversion.payload).digest())
 
 
 def _formerly(delivery: Delivery, subject: Subject) -> tuple[str, str] | None:

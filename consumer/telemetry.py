@@ -146,8 +146,12 @@ class Telemetry:
         self._request_seconds = timer("api_request_seconds", "Duration of a POST")
         self.in_flight = gauge("in_flight", "Orders being handled or settled")
         self.api_paused = gauge("api_paused", "How many APIs are down")
-        self._shop_held = gauge("shop_held", "1 while a shop's set-up is refused", ("shop",))
+        self._shop_held = gauge(
+            "shop_held", "1 while a shop's set-up is refused, or the shops file holds it", ("shop",)
+        )
         self._held: frozenset[str] = frozenset()
+        unusable = "Since when the shops file or a key file cannot be used and the shops read before count; 0: usable"
+        self.shops_unusable_since = gauge("shops_unusable_since_timestamp_seconds", unusable)
         self._last_settled = gauge("last_settled_timestamp_seconds", "When an order was last settled")
 
         waiting = "Messages ready: for a try now (main), or later (retry); the same from every replica"

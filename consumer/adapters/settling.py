@@ -32,7 +32,7 @@ class Settling:
         self.refusals = Refusals()
 
     async def settle(self, session: Session, tag: int, settlement: Settlement) -> bool:
-        """Carry out a settlement; False when the message will be delivered again instead."""
+        """Carry out a settlement; False when the message comes again, before it has come to this end."""
         if session.lost.done():
             return False
         match settlement:
@@ -48,29 +48,31 @@ class Settling:
 
     async def _move(self, session: Session, tag: int, moves: tuple[Move, ...]) -> bool:
         """Publish all, then acknowledge; at the first that is not confirmed give the message back instead."""
+        settled = True
         for start in range(0, len(moves), PUBLISH_WINDOW):
             window = moves[start : start + PUBLISH_WINDOW]
             answers = await asyncio.gather(*(self._publish(session, move) for move in window))
-            for move, failure in zip(window, answers, strict=True):
-                if failure is not None:
-                    log.warning("publish not confirmed", queue=move.queue, why=str(failure))
+            for move, answer in zip(window, answers, strict=True):
+                if isinstance(answer, PublishFailedError):
+                    log.warning("publish not confirmed", queue=move.queue, why=str(answer))
                     await self._give_back(session, tag)
                     return False
+                settled = settled and not answer.unsettled
         self._failed_publishes = 0
         session.acks.ack(tag)
-        return True
+        return settled
 
-    async def _publish(self, session: Session, move: Move) -> PublishFailedError | None:
-        """Publish to the queue, or elsewhere while that takes no messages: why neither was confirmed, or None."""
+    async def _publish(self, session: Session, move: Move) -> Move | PublishFailedError:
+        """Publish to the queue, or elsewhere while that takes no messages: which was confirmed, or why neither was."""
         if move.otherwise is None:
             return await self._publish_to(session, move)
         if not self.refusals.avoids(move.queue):
-            failure = await self._publish_to(session, move)
-            if failure is None or session.lost.done():
-                return failure
+            answer = await self._publish_to(session, move)
+            if isinstance(answer, Move) or session.lost.done():
+                return answer
         return await self._publish_to(session, move.otherwise)
 
-    async def _publish_to(self, session: Session, move: Move) -> PublishFailedError | None:
+    async def _publish_to(self, session: Session, move: Move) -> Move | PublishFailedError:
         publisher = session.publisher
         try:
             await publisher.publish(move.body, move.headers, move.properties, routing_key=move.queue)
@@ -84,7 +86,7 @@ class Settling:
             return error
         if self.refusals.note_accepted(move.queue):
             log.info("queue takes messages again", queue=move.queue)
-        return None
+        return move
 
     async def _note_refusal(self, session: Session, publisher: Publisher, queue: str, error: Exception) -> None:
         if self.refusals.note_refused(queue):

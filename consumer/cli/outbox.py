@@ -112,12 +112,13 @@ class Run:
         async def repeat(stop: asyncio.Event) -> None:
             async with AsyncExitStack() as stack:
                 pipeline, ledger = await self._open(stack)
+                watching = asyncio.create_task(self.shops.watch())
+                stack.callback(watching.cancel)
                 while not stop.is_set():
                     await self._round(pipeline, ledger, stop, as_json=as_json)
                     if self.every is None:
                         return
                     await _sleep(self.every, stop)
-                    self.shops.reload()
 
         await until_signalled(repeat)
 

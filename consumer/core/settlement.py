@@ -10,6 +10,7 @@ from consumer.core.delivery import (
     Properties,
     clip,
     foreign_headers,
+    milliseconds,
     our_headers,
     stamp,
     times_returned,
@@ -38,6 +39,7 @@ class Move:
     """Publish this to `queue`, wait for the broker's confirm, then acknowledge the message that it came from.
 
     `otherwise` is for when `queue` takes no messages: somewhere to wait that does not hold up other orders.
+    `unsettled`: once it is there, the message has not come to its end yet.
     """
 
     queue: str
@@ -45,6 +47,7 @@ class Move:
     headers: Headers
     properties: Properties
     otherwise: "Move | None" = None
+    unsettled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class Routes:
         """
         match outcome:
             case Retry():
-                return self._park(delivery, journey, subject, outcome, now)
+                return self._park(delivery, journey, subject, outcome)
             case Dead():
                 return self._bury(delivery, journey, subject, outcome, now, letter_id)
             case _:
@@ -126,38 +129,24 @@ class Routes:
         properties = replace(delivery.properties, content_encoding=None)
         return Split(tuple(Move(self.queues.main, body, headers, properties) for body in bodies))
 
-    def due(self, journey: Journey, now: float) -> float | None:
-        """When a message is due that has come back too early; None if it may be tried now.
+    def wait_left(self, journey: Journey) -> float:
+        """Seconds that a message has to wait yet; 0 if it may be tried now.
 
-        Never further ahead than the longest wait that settings or a server can ask for, whatever the clock or a
-        forged header says.
+        Never more than the longest wait that settings or a server can ask for, whatever a forged header says.
         """
-        if journey.due is None or journey.due <= now:
-            return None
-        return min(journey.due, now + max(self.ladder.longest_wait, MAX_RETRY_AFTER))
+        return min(journey.wait_left, max(self.ladder.longest_wait, MAX_RETRY_AFTER))
 
-    def park_again(self, delivery: Delivery, due: float, now: float) -> Move:
-        """Send a message that came back before it is due on to wait for the rest; nothing else about it changes."""
-        rung = self.ladder.hop(due - now)
-        headers = foreign_headers(delivery.headers) | our_headers(delivery.headers) | {header.DUE: stamp(due)}
-        if now + rung.seconds >= due:
-            headers = headers.select(lambda name: name != header.DUE.encode())
-        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
+    def park_again(self, delivery: Delivery, left: float) -> Move:
+        """Send a message on that has `left` seconds to wait yet; nothing else about it changes."""
+        return self._wait(left, delivery, our_headers(delivery.headers))
 
-    def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry, now: float) -> Move:
+    def _park(self, delivery: Delivery, journey: Journey, subject: Subject, retry: Retry) -> Move:
         wait = retry.after or 0.0
-        rung = self.ladder.hop(wait)
         free = retry.next_attempt == journey.attempt
-        onward = replace(
-            journey,
-            attempt=retry.next_attempt,
-            due=now + wait if wait > rung.seconds else None,
-            waiting_since=(journey.waiting_since or now) if free else None,
-        )
+        waited = journey.waited + max(wait, self.ladder.hop(wait).seconds) if free else 0.0
+        onward = replace(journey, attempt=retry.next_attempt, waited=waited)
         ours = write_journey(onward, subject.shop, subject.order)
-        ours |= {header.REASON: retry.reason.value, header.DETAIL: clip(retry.detail)}
-        elsewhere = self.ladder.rungs[0] if rung == self.ladder.hold else self.ladder.hold
-        return self._wait_in(rung, delivery, ours, otherwise=self._wait_in(elsewhere, delivery, ours))
+        return self._wait(wait, delivery, ours | {header.REASON: retry.reason.value, header.DETAIL: clip(retry.detail)})
 
     def hand_back(self, delivery: Delivery, journey: Journey) -> Return | Move:
         """Return a message that was not tried; in a retry queue, if it has been returned before.
@@ -172,18 +161,26 @@ class Routes:
         ours = write_journey(onward, *(each if isinstance(each, str) else None for each in (shop, order)))
         if header.ATTEMPT not in delivery.headers:
             del ours[header.ATTEMPT]  # it still counts as received when it is tried
-        return self._wait_in(min(self.ladder.rungs, key=lambda rung: rung.seconds), delivery, ours)
+        return self._wait_in(min(self.ladder.rungs, key=lambda rung: rung.seconds), 0.0, delivery, ours)
 
-    def _wait_in(
-        self, rung: Rung, delivery: Delivery, ours: Mapping[str, object], otherwise: Move | None = None
-    ) -> Move:
-        headers = foreign_headers(delivery.headers) | ours
-        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties, otherwise)
+    def _wait(self, seconds: float, delivery: Delivery, ours: Mapping[str, object]) -> Move:
+        """To a retry queue for so long; while it takes no messages, to another one."""
+        rung = self.ladder.hop(seconds)
+        elsewhere = self.ladder.rungs[0] if rung == self.ladder.hold else self.ladder.hold
+        otherwise = self._wait_in(elsewhere, seconds, delivery, ours)
+        return replace(self._wait_in(rung, seconds, delivery, ours), otherwise=otherwise)
+
+    def _wait_in(self, rung: Rung, seconds: float, delivery: Delivery, ours: Mapping[str, object]) -> Move:
+        """To this queue, with the rest of `seconds` to wait when it has come back."""
+        left = {header.WAIT_LEFT: milliseconds(seconds - rung.seconds)} if seconds > rung.seconds else {}
+        kept = Headers.of(ours).select(lambda name: name != header.WAIT_LEFT.encode())
+        headers = foreign_headers(delivery.headers) | kept | left
+        return Move(self.queues.retry(rung.name), delivery.body, headers, delivery.properties)
 
     def _bury(
         self, delivery: Delivery, journey: Journey, subject: Subject, dead: Dead, now: float, letter_id: str
     ) -> Move:
-        rest = replace(journey, due=None, waiting_since=None)
+        rest = replace(journey, wait_left=0.0, waited=0.0)
         ours = write_journey(rest, subject.shop, subject.order) | {
             header.ID: letter_id,
             header.REASON: dead.reason.value,
@@ -195,5 +192,6 @@ class Routes:
             ours[header.STATUS] = dead.status
         headers = foreign_headers(delivery.headers) | ours
         # While the dead letters take none it waits like an order of a held shop, and comes to the same end again.
-        again = self._wait_in(self.ladder.hold, delivery, write_journey(journey, subject.shop, subject.order))
+        again = self._wait_in(self.ladder.hold, 0.0, delivery, write_journey(journey, subject.shop, subject.order))
+        again = replace(again, unsettled=True)
         return Move(self.queues.dead, delivery.body, headers, delivery.properties, otherwise=again)

@@ -3,15 +3,23 @@
 from consumer.adapters.neuroon import Neuroon
 from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
 from consumer.core.shop import Shop, Shops
-from consumer.doctor.finding import Finding, good, unknown, wrong
+from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 
 # A status below is no answer's "no": nothing was sent (0), or the answer is good and says that the key is another's.
 REFUSALS = 300
 
+_CURE_OF_HOLD = "enabled = true sends them; after CONSUMER_MAX_HOLD an order is given up, to be replayed"
+
 
 async def check_shops(neuroon: Neuroon, shops: Shops, product_id: str | None) -> list[Finding]:
-    """Each shop's base URL, key, id and origin, by a GET; no order is posted."""
-    return [_shop_finding(shop, await neuroon.probe(shop, product_id)) for shop in shops.shops if shop.enabled]
+    """Each shop's base URL, key, id and origin, by a GET; no order is posted. A shop on hold is asked all the same."""
+    findings = []
+    for shop in shops.shops:
+        if shop.hold:
+            findings.append(warning(f"shop {shop.id}", "on hold by the shops file: its orders wait", _CURE_OF_HOLD))
+        if shop.enabled:
+            findings.append(_shop_finding(shop, await neuroon.probe(shop, product_id)))
+    return findings
 
 
 def _shop_finding(shop: Shop, reply: Reply) -> Finding:

@@ -16,7 +16,8 @@ from consumer.core.ladder import Ladder, Rung
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop
 from consumer.settings import values
-from consumer.settings.shops import ShopsFileError, ShopsSource, read_secret_file, read_shops_file
+from consumer.settings.shops import ShopsFileError, read_secret_file
+from consumer.settings.source import ShopsSource
 
 __all__ = [
     "Settings",
@@ -25,7 +26,7 @@ __all__ = [
     "ShopsSource",
     "given_value",
     "read_settings",
-    "read_shops_file",
+    "variable",
 ]
 
 OUR_PREFIXES = ("CONSUMER_", "NEUROON_")
@@ -96,7 +97,7 @@ class Settings(BaseModel):
     )
     consumer_enrich_timeout: Seconds = setting("5s", "how long that function may take for one event")
     consumer_http_addr: Annotated[tuple[str, int] | None, BeforeValidator(values.address)] = setting(
-        "0.0.0.0:8080", "where probes and metrics are served; off for none"
+        "127.0.0.1:8080", "where probes and metrics are served (the image sets 0.0.0.0:8080); off for none"
     )
     consumer_metrics_shops: Annotated[int, BeforeValidator(values.count(0, 100_000))] = setting(
         "200", "how many shops have a label of their own in the metrics; the rest is _other"
@@ -131,7 +132,7 @@ class Settings(BaseModel):
         single = None
         if self.neuroon_shop_id is not None and self.neuroon_api_key is not None:
             single = Shop(self.neuroon_shop_id, self.neuroon_api_key, self.neuroon_api_url, self.neuroon_origin)
-        key_file = environ.get("NEUROON_API_KEY_FILE")
+        key_file = variable(environ, "NEUROON_API_KEY_FILE")
         return ShopsSource(single, Path(key_file) if key_file else None, self.neuroon_shops_file, self.neuroon_api_url)
 
 
@@ -170,10 +171,10 @@ def require_shops(settings: Settings) -> None:
 
 
 def given_value(environ: Mapping[str, str], name: str) -> str | None:
-    """What is said for `name`, directly or in a file; an empty value counts as none."""
-    direct, path = environ.get(name), environ.get(f"{name}_FILE")
-    if not path or name == "NEUROON_SHOPS":
-        return direct or None
+    """The value of `name`, given directly or in a file, without the line break at its end; None if it is empty."""
+    direct, path = variable(environ, name), variable(environ, f"{name}_FILE")
+    if path is None or name == "NEUROON_SHOPS":
+        return direct
     if direct:
         raise SettingsError([f"{name} and {name}_FILE: expected one of them, found both"])
     try:
@@ -184,11 +185,18 @@ def given_value(environ: Mapping[str, str], name: str) -> str | None:
         raise SettingsError([f"{name}_FILE={path!r}: expected a short text file"]) from error
 
 
+def variable(environ: Mapping[str, str], name: str) -> str | None:
+    """An environment variable without the line break that `$(cat file)` in a YAML block leaves; None if it is empty."""
+    return environ.get(name, "").rstrip("\r\n") or None
+
+
 def _explain(error: ValidationError, given: Mapping[str, str]) -> Iterator[str]:
     for each in error.errors(include_input=False, include_url=False):
         name = str(each["loc"][0]).upper()
         expected = each["msg"].removeprefix("Value error, ")
-        shown = "" if name in SECRETS else f"={given.get(name)!r}"
+        value = given.get(name, "")
+        # A URL holds credentials before an @ and in its query.
+        shown = "" if name in SECRETS or "@" in value or "?" in value else f"={value!r}"
         yield f"{name}{shown}: {expected}"
 
 
