@@ -69,7 +69,6 @@ async def test_dead_letters_that_have_no_room_hold_up_no_other_order(broker: Pri
         async with InProcess(environment(broker.url, names, sandbox, CONSUMER_HOLD_DELAY="500ms")) as consumer:
             async with full(broker, dead):
                 await refuses(at_broker, dead)
-                fillers = await at_broker.dead()
                 await at_broker.publish(*(b"{bad" for _ in range(70)))
                 await at_broker.publish(*(order(f"GOOD-{number}") for number in range(30)))
                 await eventually(lambda: all(consumer.outcomes(f"GOOD-{number}") for number in range(30)), timeout=30)
@@ -91,10 +90,6 @@ async def test_dead_letters_that_have_no_room_hold_up_no_other_order(broker: Pri
     assert len(sandbox.orders) == 30
 
 
-async def at_broker_has(at_broker: Desk, number: int) -> bool:
-    return await at_broker.dead() == number
-
-
 async def test_a_retry_queue_that_has_no_room_is_passed_by(broker: PrivateBroker, names: Names) -> None:
     """Orders whose rung takes nothing wait in the one of held orders, with the try charged once, and are delivered."""
     rung = f"{names.queue}.retry.5s"
@@ -108,10 +103,7 @@ async def test_a_retry_queue_that_has_no_room_is_passed_by(broker: PrivateBroker
                 lambda: all(len(consumer.outcomes(f"ORD-{number}")) == 2 for number in range(6)), timeout=60
             )
             assert counted(consumer, rung) >= IN_A_ROW
-            assert {tuple(consumer.outcomes(f"ORD-{number}")) for number in range(6)} == {("retry", "delivered")}
-            assert {each.subject.order for each in consumer.reports} - {f"ORD-{n}" for n in range(6)} <= {
-                None
-            }  # filler
+            assert {tuple(consumer.outcomes(each)) for each in ends} == {("retry", "delivered")}
 
 
 async def test_orders_returned_untried_do_not_walk_towards_the_limit(broker: PrivateBroker, names: Names) -> None:
