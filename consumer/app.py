@@ -80,8 +80,12 @@ def open_neuroon(
         wire = Wire()
     except NoTrustError as error:
         raise SettingsError([str(error)]) from error
-    known = settings.neuroon_conflict == "known"
-    return Neuroon(timeout=settings.consumer_request_timeout, known_conflicts=known, wire=dress(wire))
+    return Neuroon(
+        timeout=settings.consumer_request_timeout,
+        known_conflicts=settings.neuroon_conflict == "known",
+        accept_any_2xx=settings.neuroon_accept_any_2xx,
+        wire=dress(wire),
+    )
 
 
 def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
@@ -141,7 +145,7 @@ class App:
         )
         admission = Admission(
             self.tracing.neuroon(MeasuredNeuroon(self.neuroon, self.telemetry)),
-            time.time,
+            time.monotonic,
             limits,
             lambda: {shop.api_url for shop in self.shops.shops.shops},
         )
@@ -244,6 +248,7 @@ class App:
     async def _watch_shops(self) -> None:
         while True:
             await asyncio.sleep(SHOPS_SECONDS)
+            self.telemetry.throttle(self.admission.throttled())  # some are so no longer, by mere time
             try:
                 if self.shops.reload():
                     log.info("shops read again", shops=len(self.shops.shops.shops))

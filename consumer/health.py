@@ -67,5 +67,9 @@ class Health:
 
     def _shops(self) -> Part:
         held = self._admission.held()
-        told = ", ".join(f"{shop} ({state.status} {state.problem})" for shop, state in held.items())
-        return Part(True, f"held: {told}" if held else "none is held")
+        parts = []
+        if held:
+            parts.append("held: " + ", ".join(f"{shop} ({each.status} {each.problem})" for shop, each in held.items()))
+        if throttled := self._admission.throttled():
+            parts.append("throttled: " + ", ".join(f"{shop} ({left:.0f} s)" for shop, left in throttled.items()))
+        return Part(True, "; ".join(parts) or "none is held or throttled")
