@@ -1,5 +1,7 @@
 """Answers that ask for time, or come from something else than Neuroon: they cost time, and no order."""
 
+import time
+
 import pytest
 
 from consumer.core import delivery as header
@@ -74,3 +76,34 @@ async def test_connections_that_are_closed_under_the_orders_cost_no_try(broker: 
             await at_broker.publish(*(order(f"ORD-{index}") for index in range(ORDERS)))
             await eventually(lambda: len(sandbox.orders) == ORDERS, timeout=20)
         assert [type(report.outcome).__name__ for report in consumer.reports] == ["Delivered"] * ORDERS
+
+
+async def test_a_page_counts_where_that_is_set(broker: PrivateBroker, names: Names) -> None:
+    """For a stand-in of Neuroon's that answers with one; the sandbox's page is a firewall's, and records nothing."""
+    async with Sandbox(faults=["html"]) as sandbox, desk(broker.url, names) as at_broker:
+        environ = environment(broker.url, names, sandbox, NEUROON_ACCEPT_ANY_2XX="on")
+        async with InProcess(environ) as consumer:
+            await at_broker.publish(order("ORD-1"))
+            await eventually(lambda: consumer.outcomes("ORD-1") == ["delivered"])
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+@pytest.mark.parametrize("fault", ["401:count=1", "429:retry-after=1,count=1"])
+async def test_a_clock_that_is_set_holds_no_shop(
+    broker: PrivateBroker, names: Names, monkeypatch: pytest.MonkeyPatch, fault: str, jump: float
+) -> None:
+    """An hour back or on, while a shop is held or throttled: it is asked again as soon as at any other time.
+
+    The order that was there before may have to wait by the clock; one that comes afterwards does not.
+    """
+    offset, now = 0.0, time.time
+    monkeypatch.setattr(time, "time", lambda: now() + offset)
+    async with Sandbox(faults=[fault]) as sandbox:
+        async with desk(broker.url, names) as at_broker:
+            async with InProcess(environment(broker.url, names, sandbox)) as consumer:
+                await at_broker.publish(order("BEFORE"))
+                await eventually(lambda: consumer.outcomes("BEFORE") == ["retry"])
+                offset = jump
+                await at_broker.publish(order("AFTER"))
+                await eventually(lambda: consumer.outcomes("AFTER")[-1:] == ["delivered"], timeout=15)
+            assert await at_broker.dead() == 0
