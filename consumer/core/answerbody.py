@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from functools import lru_cache
 
 # As it goes through a gateway or two; each one is a step in which a body may grow.
 _MOST_CODINGS = 2
@@ -43,5 +44,9 @@ def _inflate(body: bytes, coding: str, limit: int) -> bytes:
 
 def is_page(content_type: str | None, body: bytes) -> bool:
     """Whether this is an HTML page, by its declared type or by its first tag."""
-    declared = (content_type or "").partition(";")[0].strip().lower()
-    return declared in _HTML_TYPES or _PAGE.match(body) is not None
+    return (content_type is not None and _is_html(content_type)) or _PAGE.match(body) is not None
+
+
+@lru_cache(256)  # a server has one or two of them
+def _is_html(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() in _HTML_TYPES
