@@ -108,9 +108,11 @@ class Wire(httpx.AsyncBaseTransport):
             raise WireError("connect timeout") from error
         except OSError as error:
             raise WireError(words(error)) from error
-        await asyncio.sleep(
-            0
-        )  # to read what is there already: a write to a server that has hung up would throw it away
+        try:
+            await asyncio.sleep(0)  # to read what is there: a write to a server that has hung up would throw it away
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         return connection
 
 

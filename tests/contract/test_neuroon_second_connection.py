@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvloop
@@ -230,3 +231,32 @@ async def test_what_nobody_asked_for_ends_a_connection() -> None:
         posted.set()
         await gone.wait()
         assert await api.post(conversion(), shop_at(url)) == Accepted(200)
+
+
+async def test_giving_up_before_anything_was_asked_leaves_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands, and nobody has it yet: it is closed all the same."""
+    gone = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        gone.set()
+
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def given_up(*positional: Any, **named: Any) -> Any:
+        try:
+            return await connect(*positional, **named)
+        finally:
+            post.cancel()
+
+    async with await asyncio.start_server(wait, "127.0.0.1", 0) as server, Neuroon(timeout=20.0) as api:
+        shop = shop_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        post = asyncio.ensure_future(api.post(conversion(), shop))
+        monkeypatch.setattr(loop, "create_connection", given_up)
+        with pytest.raises(asyncio.CancelledError):
+            await post
+        async with asyncio.timeout(30):
+            await gone.wait()
