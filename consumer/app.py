@@ -82,8 +82,12 @@ def open_neuroon(
         wire = Wire()
     except NoTrustError as error:
         raise SettingsError([str(error)]) from error
-    known = settings.neuroon_conflict == "known"
-    return Neuroon(timeout=settings.consumer_request_timeout, known_conflicts=known, wire=dress(wire))
+    return Neuroon(
+        timeout=settings.consumer_request_timeout,
+        known_conflicts=settings.neuroon_conflict == "known",
+        accept_any_2xx=settings.neuroon_accept_any_2xx,
+        wire=dress(wire),
+    )
 
 
 def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
@@ -150,7 +154,7 @@ class App:
         )
         admission = Admission(
             self.tracing.neuroon(MeasuredNeuroon(self.neuroon, self.telemetry)),
-            time.time,
+            time.monotonic,
             limits,
             lambda: {shop.api_url for shop in self.shops.shops.shops},
             self.supervisor,
@@ -272,6 +276,7 @@ class App:
     def _show_shops(self) -> None:
         self.telemetry.hold(self.shops.shops.on_hold.union(self.admission.held()))
         self.telemetry.shops_unusable_since.set(self.shops.unusable_since or 0)
+        self.telemetry.throttle(self.admission.throttled())  # some are so no longer, by mere time
 
 
 def _patience(settings: Settings) -> float:

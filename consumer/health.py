@@ -91,8 +91,12 @@ class Health:
         held = self._admission.held()
         reasons = dict.fromkeys(self._source.shops.on_hold, "by the shops file")
         reasons |= {shop: f"{state.status} {state.problem}" for shop, state in held.items()}
-        told = ", ".join(f"{shop} ({reason})" for shop, reason in reasons.items())
-        return Part(True, f"held: {told}" if reasons else "none is held")
+        parts = []
+        if reasons:
+            parts.append("held: " + ", ".join(f"{shop} ({reason})" for shop, reason in reasons.items()))
+        if throttled := self._admission.throttled():
+            parts.append("throttled: " + ", ".join(f"{shop} ({left:.0f} s)" for shop, left in throttled.items()))
+        return Part(True, "; ".join(parts) or "none is held or throttled")
 
     def _shops_file(self) -> Part:
         since = self._source.unusable_since

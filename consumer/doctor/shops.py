@@ -2,6 +2,7 @@
 
 from consumer.adapters.neuroon import Neuroon
 from consumer.core.outcome import Accepted, AlreadyKnown, Misconfigured, Refused, Reply, Throttled, Unavailable
+from consumer.core.reply import HTML_PAGE
 from consumer.core.shop import Shop, Shops
 from consumer.doctor.finding import Finding, good, unknown, warning, wrong
 
@@ -29,10 +30,18 @@ def _shop_finding(shop: Shop, reply: Reply) -> Finding:
             return good(check, "base URL, key and shop belong together")
         case Throttled():
             return unknown(check, "429, too many requests", "try again in a minute")
+        case Misconfigured(status, problem) if problem.startswith(HTML_PAGE):
+            return wrong(check, f"{status}: {problem}", _PAGE_CURE)
         case Unavailable(problem):
             return unknown(check, f"no answer from {shop.api_url}: {problem}", "see that NEUROON_API_URL is right")
         case Misconfigured(status, problem) | Refused(status, problem):
             return wrong(check, f"{status}: {problem}" if status >= REFUSALS else problem, _cure(status))
+
+
+_PAGE_CURE = (
+    "let this machine past the firewall or proxy that answered with the page, and see that the base URL is Neuroon's; "
+    "if Neuroon itself answers like this, set NEUROON_ACCEPT_ANY_2XX=on"
+)
 
 
 def _cure(status: int) -> str:
@@ -41,6 +50,10 @@ def _cure(status: int) -> str:
             return "set it right; the shop's requests are not even sent"
         case _ if status < REFUSALS:
             return "set the key of this shop id, or the shop id of this key"
+        case 402 | 423 | 451:
+            return "ask Neuroon what the shop's account needs; its orders wait meanwhile"
+        case 407:
+            return "let this machine through the proxy that asks for a password"
         case 401:
             return "set the shop's current API key; keys of the development and production environments differ"
         case 403:

@@ -72,6 +72,9 @@ class Settings(BaseModel):
     neuroon_conflict: Annotated[str, BeforeValidator(values.one_of("refused", "known"))] = setting(
         "refused", "what a 409 means: refused (a dead letter) or known (recorded before)"
     )
+    neuroon_accept_any_2xx: Switch = setting(
+        "off", "on: a 2xx answer that is an HTML page counts as delivered too (off: it holds the shop)"
+    )
     amqp_url: Annotated[SecretStr, BeforeValidator(values.url("amqps", "amqp"))] = setting(
         "amqp://guest:guest@localhost:5672/", "the broker; amqp or amqps"
     )

@@ -218,8 +218,8 @@ async def test_the_longest_jitter_never_shortens_a_wait() -> None:
 
 
 async def test_retry_after_is_a_floor_and_costs_no_try() -> None:
-    """429 with 7200 s: through the longest queues again and again, never posted before, the attempt unchanged."""
-    world = World(Neuroon([Throttled(429, 7200.0), Accepted(200)]))
+    """429 with 290 s: through the longest queues again and again, never posted before, the attempt unchanged."""
+    world = World(Neuroon([Throttled(429, 290.0), Accepted(200)]))
     pipeline = world.pipeline()
     move = moved(await pipeline.handle(fresh()))
     waits = {"5s": 5.0, "30s": 30.0, "1m": 60.0}
@@ -229,9 +229,26 @@ async def test_retry_after_is_a_floor_and_costs_no_try() -> None:
         if back.report is not None:
             break
         move = moved(back)
-    assert 7200 <= world.now - NOW < 7300
+    assert 290 <= world.now - NOW < 310
     assert outcome(back) == Delivered(200)
     assert back.report.journey.attempt == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [Throttled(429, 604_800.0), Unavailable("answered 503", 503, 3600.0), Refused(413, "later", 301.0)]
+)
+async def test_a_floor_of_hours_is_asked_about_from_the_hold_queue(reply: Reply) -> None:
+    """Who asks for a wait of hours or a week is asked again a minute later, and tries before its time cost nothing."""
+    world = World(Neuroon([reply, reply, Accepted(200)]))
+    pipeline = world.pipeline()
+    delivery = fresh()
+    for _ in range(2):
+        move = moved(await pipeline.handle(delivery))
+        assert (move.queue, move.headers[header.ATTEMPT]) == ("q.retry.1m", 1)
+        assert header.WAIT_LEFT not in move.headers
+        world.now += 60.01
+        delivery = Delivery(move.body, "", "q", move.headers, move.properties)
+    assert outcome(await pipeline.handle(delivery)) == Delivered(200)
 
 
 async def test_a_wrong_set_up_holds_the_shop_and_kills_nothing() -> None:
