@@ -12,6 +12,7 @@ import httpx
 import structlog
 
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
+from consumer.adapters.interruption import unless
 from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
@@ -181,7 +182,7 @@ class App:
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
-            await self.ledger.open()
+            await unless(stop, self.ledger.open())
             if self.settings.consumer_http_addr is not None:
                 web = Web(self.telemetry.registry, live=self.health.live, ready=self._ready)
                 port = await web.start(*self.settings.consumer_http_addr)

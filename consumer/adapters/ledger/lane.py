@@ -1,19 +1,12 @@
-"""One SQLite connection in one thread of its own, so that no statement ever holds up the event loop.
+"""One SQLite connection in one thread of its own, so that no statement ever holds up the event loop."""
 
-The thread is a plain one with a queue: a call through a ThreadPoolExecutor takes 40 us of CPU instead of 12, and a busy
-consumer makes one for every four orders.
-"""
-
-import asyncio
-import contextlib
 import sqlite3
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+from consumer.adapters.jobthread import JobThread
 from consumer.adapters.ledger import LedgerDownError, LedgerRefusedError
 
 P = ParamSpec("P")
@@ -43,8 +36,7 @@ class Lane:
     ) -> None:
         self._path, self._set_up, self._connect = path, set_up, connect
         self._connection: sqlite3.Connection | None = None
-        self._jobs: SimpleQueue[Callable[[], None] | None] | None = None  # the thread's; None: there is none
-        self._lock = threading.Lock()
+        self._thread = JobThread("ledger")
 
     async def call(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -53,21 +45,11 @@ class Lane:
 
         Whoever is cancelled here leaves the work to be done all the same.
         """
-        with self._lock:
-            if self._jobs is None:
-                self._jobs = SimpleQueue()
-                # A disk that hangs keeps nobody from leaving: the process does not wait for a daemon.
-                threading.Thread(target=_work, args=(self._jobs,), name="ledger", daemon=True).start()
-            jobs = self._jobs
-        return await _done(jobs, partial(self._guarded, work, *arguments, **named))
+        return await self._thread.call(partial(self._guarded, work, *arguments, **named))
 
     async def close(self) -> None:
-        """Close the connection and end the thread."""
-        jobs = self._jobs
-        if jobs is not None:
-            await _done(jobs, self._drop)
-            jobs.put(None)
-            self._jobs = None
+        """Close the connection and end the thread, which is left behind where it hangs."""
+        await self._thread.close(self._drop)
 
     def _guarded(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -102,34 +84,6 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _work(jobs: "SimpleQueue[Callable[[], None] | None]") -> None:
-    while (job := jobs.get()) is not None:
-        job()
-
-
-def _done(jobs: "SimpleQueue[Callable[[], None] | None]", work: Callable[[], T]) -> asyncio.Future[T]:
-    """The result of `work`, called by the thread of these jobs."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def job() -> None:
-        answer: Callable[[], object]
-        try:
-            answer = partial(_answer, result, result.set_result, work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            answer = partial(_answer, result, result.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(answer)
-
-    jobs.put(job)
-    return result
-
-
-def _answer(result: asyncio.Future[Any], answer: Callable[[Any], None], value: object) -> None:
-    if not result.done():
-        answer(value)
 
 
 def _described(error: Exception) -> str:

@@ -28,25 +28,12 @@ from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.postgresrows import write_lines
 from consumer.adapters.ledger.row import read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations, newest
+from consumer.adapters.ledger.session import DOWN, REFUSED, Session, connect, transaction
 from consumer.adapters.ledger.sessionlocks import SessionLocks
 
-CONNECT_SECONDS = 5.0
-# A batch takes milliseconds; a server that takes longer than this counts as gone.
-STATEMENT_SECONDS = 10.0
-# One connection to write and one for commands that read; look-ups have one of their own.
-CONNECTIONS = 2
 PRUNED_AT_A_TIME = 5_000
 # "neuroon" in ASCII: whoever migrates holds this advisory lock.
 MIGRATION_LOCK = 0x6E6575726F6F6E
-_CONNECTING: dict[str, Any] = {
-    "timeout": CONNECT_SECONDS,
-    "command_timeout": STATEMENT_SECONDS,
-    "server_settings": {"application_name": "neuroon-consumer ledger"},
-}
-
-_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-# What is in a row will not do; ValueError is what asyncpg itself finds wrong with a value before it sends it.
-_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
 
 
 class PostgresStore:
@@ -57,37 +44,25 @@ class PostgresStore:
 
     def __init__(self, url: str, *, looks_only: bool = False) -> None:
         self._url, self._looks_only = url, looks_only
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._writing, self._reading = Session(self._connect), Session(self._connect)
         self._locks = SessionLocks(self._connect)
+        self._ready = False
 
     async def open(self) -> None:
         """See `Store`."""
-        if self._pool is not None:
+        if self._ready:
             return
-        pool = None
         try:
-            # A connection that the server or a firewall closed while it was idle is replaced when it is next used.
-            pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=CONNECTIONS,
-                max_inactive_connection_lifetime=0,
-                **_CONNECTING,
-            )
-            async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            async with self._writing.use() as connection:
                 if not (self._looks_only and await _up_to_date(connection)):
                     await migrate(connection)
-        except (LedgerDownError, *_DOWN, ValueError) as error:
-            if pool is not None:
-                pool.terminate()
-            if isinstance(error, LedgerDownError):
-                raise
+        except (*DOWN, ValueError) as error:
             raise LedgerDownError(_described(error)) from error
-        self._pool = pool
+        self._ready = True
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._writing) as connection:
             await write_lines(connection, lines)
 
     async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
@@ -166,7 +141,7 @@ FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id
                 return int(count)
         pruned = 0
         while True:
-            async with self._connection() as connection, connection.transaction():
+            async with self._connection(self._writing) as connection, transaction(connection):
                 rows = await connection.fetch(
                     f"""DELETE FROM {sql.TABLE} WHERE (order_id, shop_id) IN (SELECT order_id, shop_id FROM {sql.TABLE}
 WHERE {sql.PRUNABLE} $1 LIMIT {PRUNED_AT_A_TIME} FOR UPDATE SKIP LOCKED) RETURNING shop_id, order_id""",
@@ -184,30 +159,35 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
 
     async def close(self) -> None:
         """See `Store`."""
-        pool, self._pool = self._pool, None
+        self._ready = False
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._writing.close()
+        self._reading.close()
         self._locks.close()
-        if pool is not None:
-            pool.terminate()  # nothing is under way: who closes has waited for it
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(self._url, **_CONNECTING)
+        return await connect(self._url, "ledger")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self, session: Session | None = None) -> AsyncIterator[Any]:
+        """Of `session`, or of the one that reads."""
         await self.open()
-        assert self._pool is not None  # noqa: S101 - `open` has just seen to it; this is for the type checker
-        async with self._errors_as_ours(), self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        async with self._errors_as_ours(), (session or self._reading).use() as connection:
             yield connection
 
     @asynccontextmanager
     async def _errors_as_ours(self) -> AsyncIterator[None]:
         try:
             yield
-        except _REFUSED as error:
+        except REFUSED as error:
             raise LedgerRefusedError(_described(error)) from error
-        except _DOWN as error:
+        except DOWN as error:
             if isinstance(error, asyncpg.UndefinedTableError):
-                await self.close()  # somebody made the database anew: the next call makes the tables
+                self._ready = False  # somebody made the database anew: the next call makes the tables
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self._hang_up()  # look-ups must not stay with a server that has become a standby either
             raise LedgerDownError(_described(error)) from error
 
 
