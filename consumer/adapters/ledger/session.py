@@ -46,8 +46,8 @@ async def connect(url: str, name: str, statement_seconds: float | None = STATEME
 
 
 @asynccontextmanager
-async def transaction(connection: Any) -> AsyncIterator[None]:
-    """A transaction that is committed at the end, and rolled back where the values of a row are refused.
+async def transaction(connection: Any, *, commit: bool = True) -> AsyncIterator[None]:
+    """A transaction that is committed at the end if it is to be, and rolled back where the values of a row are refused.
 
     After any other failure it is left open: its session closes the connection, which waits for no answer.
     """
@@ -57,7 +57,7 @@ async def transaction(connection: Any) -> AsyncIterator[None]:
     except REFUSED:
         await connection.execute("ROLLBACK")
         raise
-    await connection.execute("COMMIT")
+    await connection.execute("COMMIT" if commit else "ROLLBACK")
 
 
 class Session:
