@@ -22,7 +22,7 @@ from consumer.adapters.trust import NoTrustError
 from consumer.adapters.wire import Wire
 from consumer.admission import Admission, Limits
 from consumer.admission.measured import MeasuredNeuroon
-from consumer.balance import BalanceWatch
+from consumer.balance import BalanceWatch, longest_flight
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.reading import Ignored
@@ -240,7 +240,8 @@ class App:
     async def _watch_balance(self) -> None:
         if isinstance(self.ledger, BatchedLedger):
             url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
-            await BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance).run()
+            longest = longest_flight(self.settings.consumer_request_timeout)
+            await BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance, longest).run()
 
     async def _watch_shops(self) -> None:
         while True:

@@ -1,12 +1,14 @@
 """The ledger in PostgreSQL, which any number of consumers may share."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from consumer.adapters.ledger import (
+    NOTHING_MOVES,
     Claimed,
     Entry,
     History,
@@ -16,6 +18,7 @@ from consumer.adapters.ledger import (
     LedgerRefusedError,
     Note,
     Record,
+    Span,
     Standing,
     Tally,
     Wanted,
@@ -24,16 +27,16 @@ from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.looking import NONE_YET
+from consumer.adapters.ledger.moment import EARLIEST, LATEST
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.postgresrows import write_lines
+from consumer.adapters.ledger.postgresschema import DIALECT, current_version, migrate
 from consumer.adapters.ledger.row import read_entry
-from consumer.adapters.ledger.schema import REMEMBER, migrations, newest
+from consumer.adapters.ledger.schema import READABLE, newest
 from consumer.adapters.ledger.session import DOWN, REFUSED, Session, connect, transaction
 from consumer.adapters.ledger.sessionlocks import SessionLocks
 
 PRUNED_AT_A_TIME = 5_000
-# "neuroon" in ASCII: whoever migrates holds this advisory lock.
-MIGRATION_LOCK = 0x6E6575726F6F6E
 
 
 class PostgresStore:
@@ -47,6 +50,7 @@ class PostgresStore:
         self._writing, self._reading = Session(self._connect), Session(self._connect)
         self._locks = SessionLocks(self._connect)
         self._ready = False
+        self._migrating: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """See `Store`."""
@@ -54,11 +58,32 @@ class PostgresStore:
             return
         try:
             async with self._writing.use() as connection:
-                if not (self._looks_only and await _up_to_date(connection)):
-                    await migrate(connection)
+                version = await current_version(connection)
+            if self._looks_only and version is None:
+                raise LedgerDownError(NONE_YET)
+            if version is None or version < (READABLE if self._looks_only else newest(DIALECT)):
+                await self.migrate()
         except (*DOWN, ValueError) as error:
             raise LedgerDownError(_described(error)) from error
         self._ready = True
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """See `Store`. It goes on when the caller is cancelled, and ends with the store."""
+        migrating = self._migrating
+        if migrating is None or migrating.done():
+            migrating = self._migrating = asyncio.create_task(self._migrate(tell))
+        try:
+            await asyncio.shield(migrating)
+        except (*DOWN, ValueError) as error:
+            raise LedgerDownError(_described(error)) from error
+
+    async def _migrate(self, tell: Callable[[str], None]) -> None:
+        """On a connection of its own, since a step may take as long as it takes."""
+        connection = await connect(self._url, "ledger migrate", None)
+        try:
+            await migrate(connection, tell)
+        finally:
+            connection.terminate()
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
@@ -123,13 +148,14 @@ AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC NULLS LAST, order_
             )
         return [read_entry(row) for row in rows]
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
         async with self._connection() as connection:
             rows = await connection.fetch(
-                f"""SELECT shop_id, to_char(COALESCE(to_timestamp(received_at), created_at::timestamptz)
-AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, {sql.COUNTS}
-FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+                f"""SELECT shop_id, to_char(to_timestamp({_SEEN}) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
+{sql.counts("${}::double precision".format)} FROM {sql.TABLE} AS t
+GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
+                *moving,
             )
         return [Tally(readable(shop), *rest) for shop, *rest in rows]
 
@@ -160,6 +186,10 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
     async def close(self) -> None:
         """See `Store`."""
         self._ready = False
+        migrating, self._migrating = self._migrating, None
+        if migrating is not None:
+            migrating.cancel()
+            await asyncio.gather(migrating, return_exceptions=True)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -204,27 +234,6 @@ async def _delivered(connection: Any, keys: Sequence[Key]) -> dict[Key, Known]:
     return {keys[number - 1]: Known(digest) for number, digest in rows}
 
 
-async def _up_to_date(connection: Any) -> bool:
-    """Whether every numbered file has been applied. Raises LedgerDownError where there is no ledger at all."""
-    if await connection.fetchval("SELECT to_regclass('neuroon_schema')::text") is None:
-        raise LedgerDownError(NONE_YET)
-    version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
-    return bool(version >= newest("postgres"))
-
-
-async def migrate(connection: Any) -> None:
-    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-        await connection.execute("SET LOCAL client_min_messages = warning")
-        await connection.execute(REMEMBER)
-        version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
-        for migration in migrations("postgres", after=version):
-            for statement in migration.statements:
-                await connection.execute(statement)
-            await connection.execute("INSERT INTO neuroon_schema (version) VALUES ($1)", migration.version)
-
-
 async def _happenings(connection: Any, shop: str, order: str) -> tuple[Any, ...]:
     rows = await connection.fetch(
         f"SELECT {sql.HAPPENING_COLUMNS} FROM {sql.HAPPENINGS} WHERE {sql.told_of('${}::text'.format)} "
@@ -240,6 +249,10 @@ t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
 extract(epoch FROM t.created_at::timestamptz)::double precision,
 COALESCE(t.outcome_at, extract(epoch FROM t.synced_at::timestamptz)::double precision),
 t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
+
+
+_SEEN = f"""LEAST(GREATEST(COALESCE(t.received_at,
+extract(epoch FROM t.created_at::timestamptz)::double precision), {EARLIEST}), {LATEST})"""
 
 
 def _described(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.adapters.ledger import (
+    NOTHING_MOVES,
     Claimed,
     Entry,
     Happening,
@@ -20,6 +21,7 @@ from consumer.adapters.ledger import (
     Known,
     Note,
     Record,
+    Span,
     Standing,
     Tally,
     Wanted,
@@ -30,6 +32,7 @@ from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
 from consumer.adapters.ledger.looking import for_looking, up_to_date
+from consumer.adapters.ledger.moment import EARLIEST, LATEST, moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import read_entry
 from consumer.adapters.ledger.schema import REMEMBER, migrations
@@ -104,10 +107,10 @@ class SqliteStore:
         await self.open()
         return await self._reading.call(_entries, wanted, limit)
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
         await self.open()
-        return await self._reading.call(_tallies)
+        return await self._reading.call(_tallies, moving)
 
     async def prune(self, before: float, *, dry_run: bool = False) -> int:
         """See `Store`."""
@@ -176,7 +179,7 @@ def _delivered(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key,
 def _standings(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Standing]:
     query = f"SELECT k.key, {_STATE}, COALESCE({_SINCE}, {_CREATED}), t.due_at, t.reason {_AMONG}"
     rows = connection.execute(query, (_json(keys),)).fetchall()
-    found = {keys[index]: Standing(state or "waiting", at, due) for index, state, at, due, _ in rows}
+    found = {keys[index]: Standing(state or "waiting", moment(at), moment(due)) for index, state, at, due, _ in rows}
     moved = {keys[index]: shop and readable(shop) for index, state, _, _, shop in rows if state == MOVED}
     return followed(found, moved, _standings(connection, list(new_keys(moved))) if moved else {})
 
@@ -225,10 +228,12 @@ AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC, order_id LIMIT :l
     return [read_entry(row) for row in connection.execute(query, values).fetchall()]
 
 
-def _tallies(connection: sqlite3.Connection) -> list[Tally]:
+def _tallies(connection: sqlite3.Connection, moving: Span) -> list[Tally]:
+    seen = f"MIN(MAX(COALESCE(received_at, {_CREATED}), {EARLIEST}), {LATEST})"
     rows = connection.execute(
-        f"""SELECT shop_id, CAST(COALESCE(received_at, {_CREATED}) / {DAY} AS INT) AS day, {sql.COUNTS}
-FROM {sql.TABLE} AS t GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+        f"""SELECT shop_id, CAST({seen} / {DAY} AS INT) AS day, {sql.counts("?{}".format)}
+FROM {sql.TABLE} AS t GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
+        moving,
     ).fetchall()
     return [Tally(readable(shop), _date(day), *rest) for shop, day, *rest in rows]
 

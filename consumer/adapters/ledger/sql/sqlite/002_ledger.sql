@@ -1,3 +1,4 @@
+-- needs: 2
 -- The ledger: one row for each order of each shop. Times of ours are Unix seconds; those of the recipe stay what they were.
 CREATE TABLE neuroon_ledger_new (
     shop_id TEXT NOT NULL DEFAULT '',
