@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from consumer.adapters.ledger import NOTHING_MOVES, Deed, Note, Record, Wanted
 from consumer.adapters.ledger import sqlite as inside
 from consumer.adapters.ledger.memory import MemoryLedger
-from consumer.adapters.ledger.sqlite import migrate
 from consumer.adapters.ledger.sqliterows import write_lines
+from consumer.adapters.ledger.sqliteschema import migrate
 from consumer.core.outcome import (
     Conflict,
     Dead,

@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -253,6 +253,9 @@ class Store(Protocol):
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date. Harmless when it is open."""
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Bring the tables up to date, however long it takes; `tell` is called with each step."""
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """Write all in one transaction, in this order. Raises LedgerRefusedError when one of them cannot be kept."""

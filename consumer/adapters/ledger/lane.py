@@ -1,5 +1,7 @@
 """One SQLite connection in one thread of its own, so that no statement ever holds up the event loop."""
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +22,13 @@ CACHED_STATEMENTS = 256
 _REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError)
 
 
+MOVED_AWAY = "the ledger's file was moved or replaced; what is at its place now is used from here on"
+
+
 def connected(path: Path, timeout: float) -> sqlite3.Connection:
     """A connection that reads and writes, and makes a file that is missing."""
+    with contextlib.suppress(OSError):  # SQLite itself says what is wrong with the place
+        _keep_private(path.resolve())
     return sqlite3.connect(path, timeout=timeout, isolation_level=None, cached_statements=CACHED_STATEMENTS)
 
 
@@ -36,6 +43,7 @@ class Lane:
     ) -> None:
         self._path, self._set_up, self._connect = path, set_up, connect
         self._connection: sqlite3.Connection | None = None
+        self._file: _File | None = None
         self._thread = JobThread("ledger")
 
     async def call(
@@ -55,8 +63,12 @@ class Lane:
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *arguments: P.args, **named: P.kwargs
     ) -> T:
         try:
+            if self._connection is not None and _file(self._path) != self._file:
+                self._drop()
+                raise LedgerDownError(MOVED_AWAY)
             if self._connection is None:
                 self._connection = self._connected()
+                self._file = _file(self._path)
             return work(self._connection, *arguments, **named)
         except _REFUSED as error:
             self._roll_back()
@@ -84,6 +96,34 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+_File = tuple[int, int]
+
+
+def _file(path: Path) -> _File | None:
+    """Which file is at a place; None for none. SQLite itself goes on writing to one that is somewhere else by now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _keep_private(path: Path) -> None:
+    """Let only those read a ledger who may write to it: orders are nobody else's business. Raises OSError.
+
+    The files that SQLite makes beside it get the same rights. A file that is there is not opened here: its closing
+    would end SQLite's own locks on it.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        return
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            mode = each.stat().st_mode
+            if mode & 0o007:
+                each.chmod(mode & 0o660 if mode & 0o020 else mode & 0o600)
 
 
 def _described(error: Exception) -> str:

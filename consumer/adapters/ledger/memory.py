@@ -5,7 +5,7 @@ SQL of `statements.py` to the same answers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -84,6 +84,9 @@ class MemoryLedger:
         return [known.get(key) for key in orders]
 
     async def open(self) -> None:
+        """See `Store`."""
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """See `Store`."""
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ again, and Neuroon drops them. Syncing every commit would cost a disk's latency 
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,12 +31,12 @@ from consumer.adapters.ledger.filelocks import FileLocks
 from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
-from consumer.adapters.ledger.looking import for_looking, up_to_date
+from consumer.adapters.ledger.looking import for_looking, readable_as_it_is
 from consumer.adapters.ledger.moment import EARLIEST, LATEST, moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import read_entry
-from consumer.adapters.ledger.schema import REMEMBER, migrations
 from consumer.adapters.ledger.sqliterows import write_lines
+from consumer.adapters.ledger.sqliteschema import migrate
 
 PRUNED_AT_A_TIME = 5_000
 DAY = 86_400
@@ -60,10 +60,15 @@ class SqliteStore:
         """See `Store`."""
         if self._open:
             return
-        if not (self._looks_only and await self._reading.call(up_to_date)):
-            await self._writing.call(_nothing)
+        if not (self._looks_only and await self._reading.call(readable_as_it_is)):
+            await self.migrate()
             await self._reading.call(_nothing)
         self._open = True
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """See `Store`. The connection that writes does it when it is opened."""
+        tell("all in one transaction")
+        await self._writing.call(_nothing)
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
@@ -142,22 +147,6 @@ def _set_up_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     _set_up(connection)
     migrate(connection)
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        connection.execute(REMEMBER)
-        (version,) = connection.execute("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema").fetchone()
-        for migration in migrations("sqlite", after=version):
-            for statement in migration.statements:
-                connection.execute(statement)
-            connection.execute("INSERT INTO neuroon_schema (version) VALUES (?)", (migration.version,))
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _json(keys: Sequence[Key]) -> str:
