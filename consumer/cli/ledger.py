@@ -114,6 +114,28 @@ def prune(older_than: str, yes: bool, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{matched} orders would be forgotten" if dry_run else f"{done} orders forgotten")
 
 
+@ledger.command()
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the ledger's tables up to date ahead of a start, and make them where there are none.
+
+    A start does the same. In PostgreSQL it runs in steps, beside consumers and a shop that write; if it is stopped, the
+    next one goes on. Each step is printed to stderr.
+    """
+    settings = settings_or_exit()
+    steps: list[str] = []
+
+    def tell(step: str) -> None:
+        steps.append(step)
+        click.echo(step, err=True)
+
+    at_store(settings, lambda store: store.migrate(tell), makes=True)
+    if as_json:
+        print_json({"steps": steps})
+    else:
+        click.echo(f"up to date after {len(steps)} steps" if steps else "up to date")
+
+
 @ledger.command("reconcile")
 @click.argument("file", type=click.File(encoding="utf-8", errors="surrogateescape"))
 @click.option("--order-column", metavar="NAME", help="Column of the order id; guessed by its name if not given.")

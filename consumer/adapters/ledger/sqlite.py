@@ -35,8 +35,9 @@ from consumer.adapters.ledger.looking import for_looking, readable_as_it_is
 from consumer.adapters.ledger.moment import EARLIEST, LATEST, moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import read_entry
+from consumer.adapters.ledger.schema import newest
 from consumer.adapters.ledger.sqliterows import write_lines
-from consumer.adapters.ledger.sqliteschema import migrate
+from consumer.adapters.ledger.sqliteschema import DIALECT, current_version, migrate
 
 PRUNED_AT_A_TIME = 5_000
 DAY = 86_400
@@ -67,7 +68,8 @@ class SqliteStore:
 
     async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """See `Store`. The connection that writes does it when it is opened."""
-        tell("all in one transaction")
+        if await self._reading.call(current_version) != newest(DIALECT):
+            tell("all files, in one transaction")
         await self._writing.call(_nothing)
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
