@@ -17,6 +17,8 @@ from consumer.adapters.ledger.opening import lasting_store
 from consumer.adapters.ledger.postgres import PostgresStore
 from consumer.adapters.ledger.sqlite import SqliteStore
 from consumer.core.outcome import Delivered
+from consumer.doctor.finding import Level
+from consumer.doctor.ledger import check_ledger
 from tests.contract.test_ledger_store import empty_database
 from tests.support.eventually import eventually
 from tests.support.ledger import record
@@ -229,6 +231,8 @@ async def test_a_database_that_needs_a_newer_program_is_refused(
     for looks_only in (False, True):
         with pytest.raises(LedgerDownError, match=rf"{told}.*install a newer one"):
             await opened(url, looks_only=looks_only)
+    (finding,) = await check_ledger(url)
+    assert (finding.level, "upgrading.md" in finding.cure) == (Level.ERROR, True)
 
 
 async def test_tables_to_which_a_newer_program_has_only_added_are_used(
@@ -306,6 +310,9 @@ async def test_a_file_of_orders_is_read_by_nobody_else(tmp_path: Path, before: i
     if before is not None:
         released_file(path)
         path.chmod(before)
+    if before is not None:
+        findings = [each.level for each in await check_ledger(f"sqlite:///{path}")]
+        assert findings == [Level.OK, Level.WARNING] if before & 0o007 else [Level.OK]
     store = SqliteStore(path)
     await store.write([record("ORD-1", Delivered(200))])
     assert modes(path) == {"ledger.db": after, "ledger.db-shm": after, "ledger.db-wal": after}
