@@ -29,7 +29,7 @@ from consumer.adapters.ledger import (
 from consumer.adapters.ledger.happening import happening_row, read_happening
 from consumer.adapters.ledger.moment import moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
-from consumer.adapters.ledger.row import OUTBOX, OrderRow, note_row, order_row, read_entry
+from consumer.adapters.ledger.row import OUTBOX, OrderRow, dated, note_row, order_row
 
 # About 100 MB; the oldest are forgotten first.
 MAX_ORDERS = 100_000
@@ -283,7 +283,7 @@ _NOTHING = dict.fromkeys(("attempts", "attempt", "replays", "returns", "received
 
 def _entry(key: Key, row: Row) -> Entry:
     names = [each.name for each in fields(Entry)][2:]
-    return read_entry((*key, *(row[name] for name in names)))
+    return dated(Entry(*key, **{name: row[name] for name in names}))
 
 
 def _matches(wanted: Wanted, key: Key, row: Row) -> bool:

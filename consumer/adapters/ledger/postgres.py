@@ -37,6 +37,8 @@ from consumer.adapters.ledger.session import DOWN, REFUSED, Session, connect, tr
 from consumer.adapters.ledger.sessionlocks import SessionLocks
 
 PRUNED_AT_A_TIME = 5_000
+# The account reads every row, about a second for a million.
+REPORT_SECONDS = 300.0
 
 
 class PostgresStore:
@@ -47,7 +49,8 @@ class PostgresStore:
 
     def __init__(self, url: str, *, looks_only: bool = False) -> None:
         self._url, self._looks_only = url, looks_only
-        self._writing, self._reading = Session(self._connect), Session(self._connect)
+        # A report may read every row: nothing that an order waits for stands behind it.
+        self._writing, self._reports = Session(self._connect), Session(self._connect)
         self._locks = SessionLocks(self._connect)
         self._ready = False
         self._migrating: asyncio.Task[None] | None = None
@@ -57,21 +60,30 @@ class PostgresStore:
         if self._ready:
             return
         try:
-            async with self._writing.use() as connection:
-                version = await current_version(connection)
-            if self._looks_only and version is None:
-                raise LedgerDownError(NONE_YET)
-            if version is None or version < (READABLE if self._looks_only else newest(DIALECT)):
-                await self.migrate()
-        except (*DOWN, ValueError) as error:
-            raise LedgerDownError(_described(error)) from error
+            await self._bring_up_to_date()
+        except BaseException as error:
+            self._hang_up()
+            if isinstance(error, (*DOWN, ValueError)):
+                raise LedgerDownError(_described(error)) from error
+            raise
         self._ready = True
+
+    async def _bring_up_to_date(self) -> None:
+        """As far as it has to be. Raises LedgerDownError, and what asyncpg and the network raise."""
+        async with self._writing.use() as connection:
+            version = await current_version(connection)
+        if self._looks_only and version is None:
+            raise LedgerDownError(NONE_YET)
+        if version is None or version < (READABLE if self._looks_only else newest(DIALECT)):
+            await self.migrate()
 
     async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """See `Store`. It goes on when the caller is cancelled, and ends with the store."""
         migrating = self._migrating
         if migrating is None or migrating.done():
             migrating = self._migrating = asyncio.create_task(self._migrate(tell))
+            # Its error is the next caller's to find again, where nobody waits for it any more.
+            migrating.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             await asyncio.shield(migrating)
         except (*DOWN, ValueError) as error:
@@ -87,7 +99,7 @@ class PostgresStore:
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
-        async with self._connection(self._writing) as connection:
+        async with self._connection() as connection:
             await write_lines(connection, lines)
 
     async def delivered(self, keys: Sequence[Key]) -> dict[Key, Known]:
@@ -121,7 +133,7 @@ class PostgresStore:
 
     async def histories(self, order: str, shop: str | None = None) -> list[History]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t WHERE order_id = $1 AND ($2::text IS NULL OR shop_id = $2) "
                 f"AND {sql.PRESENT} ORDER BY shop_id",
@@ -132,7 +144,7 @@ class PostgresStore:
 
     async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
                 f"""SELECT {_COLUMNS} FROM {sql.TABLE} AS t
 WHERE ($1::text IS NULL OR shop_id = $1)
@@ -150,12 +162,13 @@ AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC NULLS LAST, order_
 
     async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
                 f"""SELECT shop_id, to_char(to_timestamp({_SEEN}) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
 {sql.counts("${}::double precision".format)} FROM {sql.TABLE} AS t
 GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
                 *moving,
+                timeout=REPORT_SECONDS,
             )
         return [Tally(readable(shop), *rest) for shop, *rest in rows]
 
@@ -167,7 +180,7 @@ GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
                 return int(count)
         pruned = 0
         while True:
-            async with self._connection(self._writing) as connection, transaction(connection):
+            async with self._connection() as connection, transaction(connection):
                 rows = await connection.fetch(
                     f"""DELETE FROM {sql.TABLE} WHERE (order_id, shop_id) IN (SELECT order_id, shop_id FROM {sql.TABLE}
 WHERE {sql.PRUNABLE} $1 LIMIT {PRUNED_AT_A_TIME} FOR UPDATE SKIP LOCKED) RETURNING shop_id, order_id""",
@@ -194,7 +207,7 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
 
     def _hang_up(self) -> None:
         self._writing.close()
-        self._reading.close()
+        self._reports.close()
         self._locks.close()
 
     async def _connect(self) -> Any:
@@ -202,9 +215,9 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
 
     @asynccontextmanager
     async def _connection(self, session: Session | None = None) -> AsyncIterator[Any]:
-        """Of `session`, or of the one that reads."""
+        """Of `session`, or of the one that writes."""
         await self.open()
-        async with self._errors_as_ours(), (session or self._reading).use() as connection:
+        async with self._errors_as_ours(), (session or self._writing).use() as connection:
             yield connection
 
     @asynccontextmanager

@@ -209,10 +209,11 @@ def _trace(record: Record) -> int:
 def read_entry(row: Sequence[Any]) -> Entry:
     """The entry in a row of what `Entry` has, in the order of its fields."""
     shop, order, *rest = row
-    return _dated(Entry(readable(shop), readable(order), *rest))
+    return dated(Entry(readable(shop), readable(order), *rest))
 
 
-def _dated(entry: Entry) -> Entry:
+def dated(entry: Entry) -> Entry:
+    """The entry with times that can be shown; see `moment`."""
     times = (entry.created_at, entry.outcome_at, entry.received_at, entry.unattributed_at, entry.due_at)
     if all(each is None or EARLIEST <= each <= LATEST for each in times):  # nearly always
         return entry

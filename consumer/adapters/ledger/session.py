@@ -21,8 +21,8 @@ DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientErr
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
 
 # Fails where a pooler answers: it makes up the process id that it sends at connecting. The simple query protocol
-# returns no rows to us, so the answer is an error.
-_IS_POOLED = "SELECT 1 / (pg_backend_pid() = {})::int"
+# returns no rows to us, so the answer is an error, which the server's log shows with the comment.
+_IS_POOLED = "SELECT 1 / (pg_backend_pid() = {})::int -- neuroon-consumer: fails where there is a pooler, as intended"
 
 
 async def connect(url: str, name: str, statement_seconds: float | None = STATEMENT_SECONDS) -> Any:
