@@ -11,7 +11,7 @@ with a line that says how it runs, and may run again after an end in the middle:
     -- in batches     one statement over a range of orders, $1 to $2, both included, until all have been covered
     -- concurrently   one statement outside of a transaction, which lets the shop write meanwhile
 
-SQLite takes each file in one transaction.
+SQLite takes all files in one transaction; a shop's large table has been copied before, see `sqlitetakeover`.
 """
 
 import re

@@ -69,7 +69,7 @@ class SqliteStore:
     async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """See `Store`. The connection that writes does it when it is opened."""
         if await self._reading.call(current_version) != newest(DIALECT):
-            tell("all files, in one transaction")
+            tell("all files, a shop's large table by thousands of rows before")
         await self._writing.call(_nothing)
 
     async def write(self, lines: Sequence[Record | Note]) -> None:

@@ -6,8 +6,11 @@ from typing import Final
 from consumer import __version__
 from consumer.adapters.ledger import LedgerDownError
 from consumer.adapters.ledger.schema import REMEMBER, REMEMBERED_TOO, Migration, migrations, newest, version_of
+from consumer.adapters.ledger.sqlitetakeover import copy_ahead
 
 DIALECT: Final = "sqlite"
+# From this file on the table is the ledger's, and no shop's any more.
+TAKEN_OVER: Final = 2
 
 
 def current_version(connection: sqlite3.Connection) -> int | None:
@@ -28,15 +31,16 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Of several processes that start at once, one does it and the others wait.
     """
-    if current_version(connection) == newest(DIALECT):
+    version = current_version(connection)
+    if version == newest(DIALECT):
         return
+    if (version or 0) < TAKEN_OVER:
+        _check_key(connection)
+        copy_ahead(connection)
     connection.execute("BEGIN EXCLUSIVE")
     try:
         connection.execute(REMEMBER)
-        version = current_version(connection) or 0
-        if not version:
-            _check_key(connection)
-        for migration in migrations(DIALECT, after=version):
+        for migration in migrations(DIALECT, after=current_version(connection) or 0):
             for statement in migration.statements:
                 connection.execute(statement)
             _remember(connection, migration)
