@@ -230,18 +230,6 @@ async def test_sqlite_keeps_its_locks_when_the_file_is_opened_elsewhere(tmp_path
     await two.close()
 
 
-async def test_a_file_of_locks_that_was_deleted_is_made_again(tmp_path: Path) -> None:
-    """A process that kept the deleted one would keep nobody away any more."""
-    one, two = SqliteStore(tmp_path / "ledger.db"), SqliteStore(tmp_path / "ledger.db")
-    await one.claim([ONE])
-    (tmp_path / "ledger.db-claims").unlink()
-    other = ("shop_a", "ORD-2")
-    assert (await two.claim([other])).taken == {other}
-    assert (await one.claim([other])).elsewhere == {other}
-    await one.close()
-    await two.close()
-
-
 async def test_who_only_looks_makes_no_file_for_locks(tmp_path: Path) -> None:
     """Commands change nothing."""
     written = SqliteStore(tmp_path / "ledger.db")

@@ -12,10 +12,8 @@ import asyncpg
 import pytest
 
 from consumer.adapters.ledger import LedgerDownError, Store, Wanted, postgresschema, schema
-from consumer.adapters.ledger.lane import MOVED_AWAY
 from consumer.adapters.ledger.opening import lasting_store
 from consumer.adapters.ledger.postgres import PostgresStore
-from consumer.adapters.ledger.sqlite import SqliteStore
 from consumer.core.outcome import Delivered
 from consumer.doctor.finding import Level
 from consumer.doctor.ledger import check_ledger
@@ -297,42 +295,3 @@ async def test_a_shops_table_with_another_key_does_not_become_the_ledger(
         await at_server.close()
     with pytest.raises(LedgerDownError, match=r"order_id is (?i:bigint).*OUTBOX_URL"):
         await opened(url)
-
-
-def modes(path: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_mode & 0o777 for each in sorted(path.parent.glob("ledger.db*"))}
-
-
-@pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o644, 0o600), (0o664, 0o660), (0o640, 0o640)])
-async def test_a_file_of_orders_is_read_by_nobody_else(tmp_path: Path, before: int | None, after: int) -> None:
-    """Nor are the files beside it. A group that was let in stays in; what everybody may read was never meant."""
-    path = tmp_path / "ledger.db"
-    if before is not None:
-        released_file(path)
-        path.chmod(before)
-    if before is not None:
-        findings = [each.level for each in await check_ledger(f"sqlite:///{path}")]
-        assert findings == [Level.OK, Level.WARNING] if before & 0o007 else [Level.OK]
-    store = SqliteStore(path)
-    await store.write([record("ORD-1", Delivered(200))])
-    assert modes(path) == {"ledger.db": after, "ledger.db-shm": after, "ledger.db-wal": after}
-    await store.close()
-
-
-@pytest.mark.parametrize("replaced", [False, True])
-async def test_a_file_that_was_moved_is_written_to_no_more(tmp_path: Path, replaced: bool) -> None:
-    """SQLite would go on writing where nobody looks: it is told once, and then the place counts."""
-    path = tmp_path / "ledger.db"
-    store = SqliteStore(path)
-    await store.write([record("ORD-1", Delivered(200))])
-    assert await store.delivered([("shop_a", "ORD-1")])
-    for end in ("", "-wal", "-shm"):
-        (tmp_path / f"ledger.db{end}").rename(tmp_path / f"elsewhere.db{end}")
-    if replaced:
-        released_file(path)
-    for work in (store.write([record("ORD-2", Delivered(200))]), store.delivered([("shop_a", "ORD-1")])):
-        with pytest.raises(LedgerDownError, match=MOVED_AWAY):
-            await work
-    await store.write([record("ORD-2", Delivered(200))])
-    assert set(await store.delivered([("shop_a", "ORD-1"), ("shop_a", "ORD-2")])) == {("shop_a", "ORD-2")}
-    await store.close()
