@@ -14,6 +14,7 @@ import structlog
 
 from consumer import pipeline
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
+from consumer.adapters.interruption import unless
 from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
@@ -23,7 +24,7 @@ from consumer.adapters.trust import NoTrustError
 from consumer.adapters.wire import Wire
 from consumer.admission import Admission, Limits
 from consumer.admission.measured import MeasuredNeuroon
-from consumer.balance import BalanceWatch
+from consumer.balance import BalanceWatch, longest_flight
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.reading import Ignored
@@ -198,7 +199,7 @@ class App:
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
-            await self.ledger.open()
+            await unless(stop, self.ledger.open())
             if self.settings.consumer_http_addr is not None:
                 web = Web(self.telemetry.registry, live=self.health.live, ready=self._ready)
                 port = await web.start(*self.settings.consumer_http_addr)
@@ -266,7 +267,8 @@ class App:
         ]
         if isinstance(self.ledger, BatchedLedger):
             url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
-            balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance)
+            longest = longest_flight(self.settings.consumer_request_timeout)
+            balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance, longest)
             tasks.append(start(TaskName.BALANCE, balance.run, balance.forget))
         return tasks
 
