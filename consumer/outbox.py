@@ -139,14 +139,15 @@ class Outbox:
                     return None
                 return self.owed.get(row.key) or await self._try(row)
 
-        marks = [mark for mark in await asyncio.gather(*map(send, claim.rows[:limit])) if mark is not None]
+        answers = await asyncio.gather(*map(send, claim.rows[:limit]))
+        marks = [mark for mark in answers if mark is not None]
         self.owed.update((mark.row.key, mark) for mark in marks)
         if marks:
             await self._mark(claim, marks)
         for mark in marks:
             del self.owed[mark.row.key]
         failed = sum(mark.error is not None for mark in marks)
-        result.rows += len(marks)
+        result.rows += len(marks) if self.stop.is_set() else len(answers)  # with those of shops on hold
         result.synced += len(marks) - failed
         result.failed += failed
 

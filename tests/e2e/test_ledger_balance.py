@@ -72,6 +72,6 @@ async def test_what_the_broker_dead_lettered_itself_is_in_the_account(
         account = await eventually(closed)
         assert (account["received"], account["crashed"], account["difference"]) == (2, 1, 0)
         audit = ("--audit", str(tmp_path / "audit"))
-        await told(environ, "dlq", "discard", "--reason", "crashed", "--yes", "--why", "tested", *audit)
+        await told(environ, "dlq", "discard", "--reason", "bug", "--yes", "--why", "tested", *audit)
         account = await told(environ, "ledger", "balance")
         assert (account["dead"], account["discarded"], account["difference"]) == (1, 1, 0)

@@ -98,7 +98,7 @@ def app(environ: dict[str, str]) -> App:
 @pytest.fixture
 def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """For a program that does often what it usually does rarely."""
-    monkeypatch.setattr("consumer.app.SHOPS_SECONDS", 0.02)
+    monkeypatch.setattr("consumer.settings.source.POLL_SECONDS", 0.02)
     monkeypatch.setattr("consumer.health.TICK_SECONDS", 0.02)
     monkeypatch.setattr("consumer.balance.FIRST_PAUSE", 0.02)
     return monkeypatch
