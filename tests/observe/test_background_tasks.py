@@ -171,7 +171,7 @@ def _api_recovery(app: App) -> Again:
     async def again() -> None:
         shop = next(iter(app.shops.shops.shops))
         api = app.admission._api(shop)
-        app.admission._become(api, breaker.opened(api.state, time.time()), shop)
+        app.admission._become(api, breaker.opened(api.state, time.monotonic()), shop)
         await eventually(lambda: isinstance(api.state, Probing))
 
     return again
