@@ -142,6 +142,7 @@ class App:
             create=settings.consumer_declare,
             handler=self,
         )
+        self.rabbit.session_lost = self.telemetry.sessions_lost.inc
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
         self.rabbit.settling.refusals.refused = lambda queue: self.telemetry.queue_refusals.labels(queue).inc()
         self.stock = self._new_stock()

@@ -177,6 +177,8 @@ class Telemetry:
 
         escaped = "Messages whose handling or settlement raised an unexpected error; each costs the message a try"
         self.settling_failures = counter("settling_failures", escaped)
+        lost = "Sessions with the broker that were lost; each time a new one is opened"
+        self.sessions_lost = counter("sessions_lost", lost)
         refused = "Messages that one of our queues did not take, by queue"
         self.queue_refusals = counter("queue_refusals", refused, ("queue",))
         ended = "Unexpected ends of a background task, by task; it is restarted after a pause"

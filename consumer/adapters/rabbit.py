@@ -67,6 +67,7 @@ class Rabbit:
     def __init__(self, url: str, wanted: Topology, *, prefetch: int, create: bool, handler: Handler) -> None:
         self._url, self._wanted = url, wanted
         self._prefetch, self._create, self._handler = prefetch, create, handler
+        self.session_lost: Callable[[], None] = lambda: None  # called for each session that was lost
         self.settling_failed: Callable[[], None] = lambda: None  # called for each unexpected error
         self._innocent: dict[bytes, None] = {}  # what was in flight when a link was lost, by `_identity`, oldest first
         self._changed = asyncio.Event()
@@ -205,6 +206,7 @@ class Rabbit:
         finally:
             stopping.cancel()
         if not self._stopping.is_set():
+            self.session_lost()
             log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
 
     async def _adjust(self, session: Session) -> None:
