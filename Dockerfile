@@ -32,10 +32,12 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
  && python -c "import ensurepip, shutil; shutil.rmtree(*ensurepip.__path__)" \
  && install -d -o 65532 -g 65532 -m 0750 /var/lib/neuroon
 COPY --from=build /opt/neuroon /opt/neuroon
+# Probes come from outside of the container; elsewhere the default is the loopback.
 ENV PATH=/opt/neuroon/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    CONSUMER_HTTP_ADDR=0.0.0.0:8080
 # A number, so that Kubernetes can see that it is not root's (runAsNonRoot) without reading the image's users.
 USER 65532:65532
 WORKDIR /var/lib/neuroon

@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format docs picture schema lock clean chaos
+.PHONY: help setup demo test bench check format docs picture schema lock clean chaos fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose
 # Also FAULTS=, how many are drawn (26 a minute), and LEDGER=memory, sqlite or postgres, which both consumers share.
 chaos: setup ## a storm of faults over orders, every one accounted for (SEED=1 MINUTES=20 ORDERS=50000)
 	@SEED='$(SEED)' MINUTES='$(MINUTES)' ORDERS='$(ORDERS)' FAULTS='$(FAULTS)' LEDGER='$(LEDGER)' $(BIN)/python -m tests.chaos
+
+# Also SEED=, which draws the examples of an earlier run again, and PROCESSES=, of which there are as many as cores.
+fuzz: setup ## property tests of every parser, on new examples (MINUTES=10 for each target, TARGET=http)
+	@MINUTES='$(MINUTES)' TARGET='$(TARGET)' SEED='$(SEED)' PROCESSES='$(PROCESSES)' $(BIN)/python -m tests.fuzz
 
 # The peers' packages are for this alone. --ignore-scripts: what is installed runs nothing before it is measured.
 bench: setup ## this program beside its peers (ARGS="drain slow500 --quick"; ARGS=--help)

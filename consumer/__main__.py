@@ -23,6 +23,9 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # In a locale that lacks a character of an id, as stderr does by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
+    from consumer.cli.stdout import guard_stdout  # noqa: PLC0415 - the same
+
+    guard_stdout()
     command_line()
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from consumer import pipeline
 from consumer.adapters.enrichment import NoEnrichmentError, load_enrichment
+from consumer.adapters.interruption import unless
 from consumer.adapters.ledger.batching import BatchedLedger
 from consumer.adapters.ledger.opening import open_ledger
 from consumer.adapters.neuroon import Neuroon
@@ -24,7 +25,7 @@ from consumer.adapters.trust import NoTrustError
 from consumer.adapters.wire import Wire
 from consumer.admission import Admission, Limits
 from consumer.admission.measured import MeasuredNeuroon
-from consumer.balance import BalanceWatch
+from consumer.balance import BalanceWatch, longest_flight
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.reading import Ignored
@@ -43,9 +44,8 @@ from consumer.supervision import Supervisor, TaskName, cancel
 from consumer.telemetry import Telemetry
 from consumer.tracing import FLUSH_SECONDS, Handling, Tracing, Untraced, asked_for, open_tracing
 from consumer.web import Part, Web
+from consumer.workload import Workload
 
-# How often the shops file and the key files are looked at; a look is one stat per file.
-SHOPS_SECONDS = 1.0
 # What the last traces get, even if the orders in flight have taken the whole grace.
 LEAST_FLUSH_SECONDS = 0.5
 
@@ -62,7 +62,7 @@ def wanted_topology(settings: Settings) -> Topology:
 def open_intake(settings: Settings, shops: Callable[[], Shops]) -> Intake:
     """What reads messages as CONSUMER_MAPPING and CONSUMER_ENRICH ask; SettingsError when they cannot be used."""
     try:
-        reader = load_reader(settings.consumer_mapping)
+        reader = load_reader(settings.consumer_mapping, settings.consumer_max_lines)
     except MappingError as error:
         raise SettingsError([f"CONSUMER_MAPPING: {problem}" for problem in error.problems]) from error
     name = settings.consumer_enrich
@@ -85,8 +85,12 @@ def open_neuroon(
         wire = Wire()
     except NoTrustError as error:
         raise SettingsError([str(error)]) from error
-    known = settings.neuroon_conflict == "known"
-    return Neuroon(timeout=settings.consumer_request_timeout, known_conflicts=known, wire=dress(wire))
+    return Neuroon(
+        timeout=settings.consumer_request_timeout,
+        known_conflicts=settings.neuroon_conflict == "known",
+        accept_any_2xx=settings.neuroon_accept_any_2xx,
+        wire=dress(wire),
+    )
 
 
 def letter_reader(settings: Settings, shops: Callable[[], Shops]) -> Read:
@@ -131,6 +135,7 @@ class App:
             settings.ledger_url.get_secret_value(), self.telemetry.ledger_errors.inc, self.supervisor
         )
         self.admission = self._new_admission()
+        self.workload = Workload()
         self.pipeline = self._new_pipeline()
         self.rabbit = Rabbit(
             settings.amqp_url.get_secret_value(),
@@ -139,6 +144,7 @@ class App:
             create=settings.consumer_declare,
             handler=self,
         )
+        self.rabbit.session_lost = self.telemetry.sessions_lost.inc
         self.rabbit.settling_failed = self.telemetry.settling_failures.inc
         management = settings.rabbitmq_management_url
         self.proof = RungProof(
@@ -147,8 +153,9 @@ class App:
             None if management is None else management.get_secret_value(),
         )
         self.rabbit.uncompared = self.proof.suspect
+        self.rabbit.settling.refusals.refused = lambda queue: self.telemetry.queue_refusals.labels(queue).inc()
         self.stock = self._new_stock()
-        self.health = Health(self.rabbit, self.admission, self.supervisor, _patience(settings))
+        self.health = Health(self.rabbit, self.admission, self.supervisor, shops, _patience(settings))
         self._show_gauges()
 
     def _new_admission(self) -> Admission:
@@ -158,7 +165,7 @@ class App:
         )
         admission = Admission(
             self.tracing.neuroon(MeasuredNeuroon(self.neuroon, self.telemetry)),
-            time.time,
+            time.monotonic,
             limits,
             lambda: {shop.api_url for shop in self.shops.shops.shops},
             self.supervisor,
@@ -173,6 +180,7 @@ class App:
             ledger=self.ledger,
             routes=self.settings.routes,
             world=Surroundings(clock=time.time, draw=random.random, shops=lambda: self.shops.shops),
+            workload=self.workload,
         )
         return self.tracing.pipeline(pipeline)
 
@@ -184,6 +192,7 @@ class App:
             settings.routes.queues,
             self.telemetry,
             letter_reader(settings, lambda: self.shops.shops) if settings.consumer_metrics_value else None,
+            self.workload,
         )
 
     def _show_gauges(self) -> None:
@@ -191,6 +200,7 @@ class App:
         self.telemetry.ledger_pending.set_function(lambda: self.ledger.condition.pending)
         self.telemetry.in_flight.set_function(lambda: self.rabbit.in_flight)
         self.telemetry.api_paused.set_function(lambda: len(self.admission.paused()))
+        self._show_shops()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set, then drain. Raises TopologyError when the queues at the broker do not fit."""
@@ -199,7 +209,7 @@ class App:
             stack.push_async_callback(self.neuroon.close)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self.admission.close)
-            await self.ledger.open()
+            await unless(stop, self.ledger.open())
             if self.settings.consumer_http_addr is not None:
                 web = Web(self.telemetry.registry, live=self.health.live, ready=self._ready)
                 port = await web.start(*self.settings.consumer_http_addr)
@@ -231,12 +241,17 @@ class App:
             return Ack(), self.health.moved
         self.telemetry.backlog.taken(delivery.properties.published_at, time.time())
         settlement, settled = self._handled(await self.pipeline.handle(delivery))
-        return await self.proof.detour(settlement, delivery), settled
+        return await self.proof.detour(settlement), settled
 
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """Where a delivery goes on which our own code failed; see `Pipeline.escaped`."""
         settlement, settled = self._handled(await self.pipeline.escaped(delivery, error))
-        return await self.proof.detour(settlement, delivery), settled
+        return await self.proof.detour(settlement), settled
+
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """Where a delivery goes that is not to be tried now; see `Pipeline.hand_back`."""
+        settlement, settled = self._handled(self.pipeline.hand_back(delivery))
+        return self.proof.around(settlement), settled
 
     def _handled(self, handled: pipeline.Handled) -> Handled:
         def settled() -> None:
@@ -259,7 +274,7 @@ class App:
         return {**self.health.ready(), "ledger": Part(condition.ok, told, vital=False)}
 
     def _admission_changed(self) -> None:
-        self.telemetry.hold(self.admission.held())
+        self._show_shops()
         self.rabbit.want(self.admission.prefetch())
 
     def _start_background(self) -> list[asyncio.Task[None]]:
@@ -273,18 +288,18 @@ class App:
         tasks.append(start(TaskName.SURROUNDINGS, report, ends=True))
         if isinstance(self.ledger, BatchedLedger):
             url, routes = self.settings.amqp_url.get_secret_value(), self.settings.routes
-            balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance)
+            longest = longest_flight(self.settings.consumer_request_timeout)
+            balance = BalanceWatch(self.ledger.store, url, routes, self.telemetry.balance, longest)
             tasks.append(start(TaskName.BALANCE, balance.run, balance.forget))
         return tasks
 
     async def _watch_shops(self) -> None:
-        while True:
-            await asyncio.sleep(SHOPS_SECONDS)
-            try:
-                if self.shops.reload():
-                    log.info("shops read again", shops=len(self.shops.shops.shops))
-            except ShopsFileError as error:
-                log.error("shops cannot be read, the old ones stay", why=str(error))  # noqa: TRY400 - it says all
+        await self.shops.watch(self._show_shops)
+
+    def _show_shops(self) -> None:
+        self.telemetry.hold(self.shops.shops.on_hold.union(self.admission.held()))
+        self.telemetry.shops_unusable_since.set(self.shops.unusable_since or 0)
+        self.telemetry.throttle(self.admission.throttled())  # some are so no longer, by mere time
 
 
 def _patience(settings: Settings) -> float:
@@ -296,12 +311,9 @@ def load_shops(settings: Settings, environ: Mapping[str, str]) -> ShopsSource:
     """The configured shops, of which there is at least one; SettingsError otherwise."""
     require_shops(settings)
     try:
-        source = settings.shops_source(environ)
+        return settings.shops_source(environ)
     except ShopsFileError as error:
         raise SettingsError([str(error)]) from error
-    if not source.shops.shops:
-        raise SettingsError([f"{settings.neuroon_shops_file}: expected at least one [[shops]] table"])
-    return source
 
 
 async def serve(settings: Settings, environ: Mapping[str, str], sink: LogSink) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 from consumer.adapters.rabbit import Rabbit
 from consumer.admission import Admission
+from consumer.core.delivery import stamp
+from consumer.settings import ShopsSource
 from consumer.supervision import Supervisor
 from consumer.web import Part
 
@@ -24,8 +26,11 @@ STANDSTILL_SECONDS = 10.0
 class Health:
     """The parts of /livez and /readyz. `patience`: seconds without a settlement, though orders wait, until stuck."""
 
-    def __init__(self, rabbit: Rabbit, admission: Admission, supervisor: Supervisor, patience: float) -> None:
+    def __init__(
+        self, rabbit: Rabbit, admission: Admission, supervisor: Supervisor, shops: ShopsSource, patience: float
+    ) -> None:
         self._rabbit, self._admission, self._supervisor, self._patience = rabbit, admission, supervisor, patience
+        self._source = shops
         self._ticked = self._moved = time.monotonic()
 
     def moved(self) -> None:
@@ -55,7 +60,14 @@ class Health:
 
     def ready(self) -> Mapping[str, Part]:
         """Whether the broker has confirmed our consumer, or why we have none on purpose."""
-        return {"broker": self._broker(), "api": self._api(), "shops": self._shops(), "background": self._background()}
+        return {
+            "broker": self._broker(),
+            "queues": self._queues(),
+            "api": self._api(),
+            "shops": self._shops(),
+            "shops file": self._shops_file(),
+            "background": self._background(),
+        }
 
     def _broker(self) -> Part:
         if self._rabbit.consuming:
@@ -66,14 +78,29 @@ class Health:
             return Part(True, "paused: the broker has an alarm and takes no publishes")
         return Part(bool(self._admission.paused()), "paused: the API is down")
 
+    def _queues(self) -> Part:
+        refusing = self._rabbit.settling.refusals.refusing
+        told = ", ".join(f"{queue} takes no messages, for {seconds:.0f} s" for queue, seconds in refusing.items())
+        return Part(not refusing, told or "all take messages", vital=False)
+
     def _api(self) -> Part:
         down = self._admission.paused()
         return Part(True, f"down: {', '.join(down)}" if down else "up")
 
     def _shops(self) -> Part:
         held = self._admission.held()
-        told = ", ".join(f"{shop} ({state.status} {state.problem})" for shop, state in held.items())
-        return Part(True, f"held: {told}" if held else "none is held")
+        reasons = dict.fromkeys(self._source.shops.on_hold, "by the shops file")
+        reasons |= {shop: f"{state.status} {state.problem}" for shop, state in held.items()}
+        parts = []
+        if reasons:
+            parts.append("held: " + ", ".join(f"{shop} ({reason})" for shop, reason in reasons.items()))
+        if throttled := self._admission.throttled():
+            parts.append("throttled: " + ", ".join(f"{shop} ({left:.0f} s)" for shop, left in throttled.items()))
+        return Part(True, "; ".join(parts) or "none is held or throttled")
+
+    def _shops_file(self) -> Part:
+        since = self._source.unusable_since
+        return Part(since is None, "usable" if since is None else f"unusable since {stamp(since)}", vital=False)
 
     def _background(self) -> Part:
         failing = self._supervisor.failing()

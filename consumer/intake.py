@@ -3,6 +3,7 @@
 body -> decode -> one order or an array -> enrich, if a shop has plugged that in -> mapping -> order
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,12 @@ from consumer.adapters.enrichment import Enrichment, EnrichmentFailedError
 from consumer.core.array import array_elements
 from consumer.core.body import Unreadable, decode, decompress
 from consumer.core.delivery import Delivery
-from consumer.core.order import Malformed, parse
+from consumer.core.exact import exact
+from consumer.core.order import Malformed, malformed
 from consumer.core.reading import Reading, Several, Unready
 from consumer.core.shop import Shop, Shops
 from consumer.mappings import Reader
+from consumer.workload import LIGHT
 
 # Elements of an array in one message. Each becomes a message of its own, and is confirmed by the broker.
 MOST_ORDERS = 1_000
@@ -37,7 +40,7 @@ class Intake:
     def _read(self, delivery: Delivery) -> Reading | Awaitable[Reading]:
         document = decode(delivery.body, delivery.properties.content_encoding)
         if isinstance(document, Unreadable):
-            return self._unreadable(delivery)
+            return self._unreadable(document)
         if isinstance(document, list):
             if len(document) != 1:
                 return self._several(document, delivery)
@@ -56,7 +59,12 @@ class Intake:
             document = await enrichment.complete(document)
         except EnrichmentFailedError as error:
             return Unready(str(error))
-        return self._map(document, delivery)
+        if len(delivery.body) > LIGHT or delivery.properties.content_encoding is not None:
+            return await asyncio.to_thread(self._map_completed, document, delivery)
+        return self._map_completed(document, delivery)
+
+    def _map_completed(self, document: object, delivery: Delivery) -> Reading:
+        return self._map(exact(document), delivery)
 
     def _map(self, document: object, delivery: Delivery) -> Reading:
         order = self.reader.read(document, delivery)
@@ -75,9 +83,9 @@ class Intake:
             return None
         return hint
 
-    def _unreadable(self, delivery: Delivery) -> Reading:
-        reading = parse(delivery.body, delivery.properties.content_encoding)
-        return replace(reading, detail=self._signed(reading.detail)) if isinstance(reading, Malformed) else reading
+    def _unreadable(self, document: Unreadable) -> Malformed:
+        reading = malformed(document)
+        return replace(reading, detail=self._signed(reading.detail))
 
     def _several(self, document: list[object], delivery: Delivery) -> Malformed | Several:
         if not document:

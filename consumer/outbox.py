@@ -5,25 +5,37 @@ one attempt more and the reason. A row is tried once in a flush, so that five fl
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from consumer.adapters.ledger import Condition, Key, Known, Ledger, Note, Record, Standing
-from consumer.adapters.outboxtable import MAX_ATTEMPTS, Claim, Mark, OutboxRow, OutboxTable
+import structlog
+
+from consumer.adapters.interruption import sleep_unless, unless
+from consumer.adapters.outboxtable import MAX_ATTEMPTS, Claim, Mark, OutboxError, OutboxRow, OutboxTable, RowKey
 from consumer.core import delivery as header
 from consumer.core.body import Unreadable, decode_json
 from consumer.core.conversion import Conversion
 from consumer.core.delivery import Delivery
 from consumer.core.ladder import Ladder, Rung
-from consumer.core.order import Malformed, OrderPaid, Refund, read
-from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Reply, Retry, Unattributed, judge
+from consumer.core.order import MAX_LINES, Malformed, OrderPaid, Refund, read
+from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Reply, Retry, RetryReason, Unattributed, judge
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop
 from consumer.pipeline import Handled
 
 # Rows posted at a time by one flush.
 CONCURRENCY = 16
+# For so long marks are tried again that could not be written, and so often.
+MARK_SECONDS = 60.0
+MARK_AGAIN_SECONDS = 1.0
+# What marks get after a stop.
+LAST_MARK_SECONDS = 5.0
+# Rows that a message names.
+NAMED = 10
+
+log = structlog.get_logger(__name__)
 
 
 class Handler(Protocol):
@@ -70,7 +82,7 @@ def outbox_routes(every: float) -> Routes:
     return Routes(Queues("outbox"), Ladder((rung,) * (MAX_ATTEMPTS - 1), rung, float("inf")))
 
 
-def read_row(delivery: Delivery) -> OrderPaid | Malformed | Refund:
+def read_row(delivery: Delivery, max_lines: int = MAX_LINES) -> OrderPaid | Malformed | Refund:
     """The order in a row's payload: a conversion, as the recipe stores it, or a canonical event."""
     document = decode_json(delivery.body)
     if isinstance(document, Unreadable):
@@ -81,7 +93,7 @@ def read_row(delivery: Delivery) -> OrderPaid | Malformed | Refund:
             document.setdefault("orderId", _text(delivery, header.ORDER))
         if "lines" not in document and "conversions" in document:
             document["lines"] = document["conversions"]
-    return read(document)
+    return read(document, max_lines)
 
 
 def _text(delivery: Delivery, name: str) -> str | None:
@@ -90,116 +102,97 @@ def _text(delivery: Delivery, name: str) -> str | None:
 
 
 @dataclass
-class Patient:
-    """A ledger whose records are kept until `release`: our own table's rows are locked while they are claimed."""
-
-    ledger: Ledger
-    _kept: list[Record] = field(default_factory=list)
-    _delivered: dict[Key, Known] = field(default_factory=dict)
-    _in_hand: list[Key] = field(default_factory=list)
-
-    @property
-    def condition(self) -> Condition:
-        """See `Ledger`."""
-        return self.ledger.condition
-
-    async def open(self) -> None:
-        """See `Ledger`."""
-        await self.ledger.open()
-
-    async def delivered_before(self, shop: str, order: str) -> Known | None:
-        """See `Ledger`. Of two rows with one order the second finds what is kept of the first."""
-        return self._delivered.get((shop, order)) or await self.ledger.delivered_before(shop, order)
-
-    def let_go(self, shop: str, order: str) -> None:
-        """See `Ledger`. Only once what is kept is on record: a consumer may have an event of the same order."""
-        self._in_hand.append((shop, order))
-
-    async def record(self, record: Record) -> None:
-        """Keep it."""
-        self._kept.append(record)
-        if isinstance(record.outcome, Delivered) and record.shop and record.order:
-            self._delivered[record.shop, record.order] = Known(record.digest)
-
-    async def note(self, note: Note) -> None:
-        """See `Ledger`."""
-        await self.ledger.note(note)
-
-    async def sightings(self, orders: Sequence[Key]) -> Sequence[Standing | None]:
-        """See `Ledger`."""
-        return await self.ledger.sightings(orders)
-
-    async def release(self) -> None:
-        """Record what was kept."""
-        kept, self._kept = self._kept, []
-        in_hand, self._in_hand = self._in_hand, []
-        try:
-            await asyncio.gather(*(self.ledger.record(record) for record in kept))
-        finally:
-            for key in in_hand:
-                self.ledger.let_go(*key)
-        self._delivered.clear()
-
-    async def close(self) -> None:
-        """See `Ledger`."""
-        await self.release()
-        await self.ledger.close()
-
-
-@dataclass
 class Outbox:
-    """Flushes `table` through `pipeline`, whose ledger is `ledger`. `shop`: of rows that name none."""
+    """Flushes `table` through `pipeline`. `shop`: of rows that name none.
+
+    `stop` ends a flush: no further row is begun, and nobody waits any longer for the table. `owed`: marks of rows that
+    were tried and could not be written yet; the next flush writes them instead of trying the rows again.
+    """
 
     table: OutboxTable
     pipeline: Handler
-    ledger: Patient
     shop: str | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    owed: dict[RowKey, Mark] = field(default_factory=dict)
 
-    async def flush(self, limit: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Flushed:
-        """Try every row that is due, once, the oldest first; `limit` rows at most. Raises OutboxError.
-
-        It ends early, between two claims, once `stopped` says so.
-        """
+    async def flush(self, limit: int | None = None) -> Flushed:
+        """Try every row that is due, once, the oldest first; `limit` rows at most. Raises OutboxError."""
         result = Flushed()
         if self.shop is not None:
-            await self.table.adopt(self.shop)
+            await unless(self.stop, self.table.adopt(self.shop))
         last: OutboxRow | None = None
-        while not stopped() and (limit is None or result.rows < limit):
-            try:
-                async with self.table.claim(last) as claim:
-                    if not claim.rows:
-                        break
-                    last = claim.rows[-1]
-                    await self._send(claim, result, None if limit is None else limit - result.rows)
-            finally:  # what was posted is known, though the marks may be lost: the next flush posts it no second time
-                await self.ledger.release()
+        while not self.stop.is_set() and (limit is None or result.rows < limit):
+            async with AsyncExitStack() as stack:
+                claim = await unless(self.stop, stack.enter_async_context(self.table.claim(last)))
+                if claim is None or not claim.rows:
+                    break
+                last = claim.rows[-1]
+                await self._send(claim, result, None if limit is None else limit - result.rows)
         return result
 
     async def _send(self, claim: Claim, result: Flushed, limit: int | None) -> None:
         window = asyncio.Semaphore(CONCURRENCY)
 
-        async def send(row: OutboxRow) -> Mark:
+        async def send(row: OutboxRow) -> Mark | None:
             async with window:
-                return Mark(row, await self._try(row))
+                if self.stop.is_set():
+                    return None
+                return self.owed.get(row.key) or await self._try(row)
 
-        marks = await asyncio.gather(*map(send, claim.rows[:limit]))
-        await claim.mark(marks)
+        answers = await asyncio.gather(*map(send, claim.rows[:limit]))
+        marks = [mark for mark in answers if mark is not None]
+        self.owed.update((mark.row.key, mark) for mark in marks)
+        if marks:
+            await self._mark(claim, marks)
+        for mark in marks:
+            del self.owed[mark.row.key]
         failed = sum(mark.error is not None for mark in marks)
-        result.rows += len(marks)
+        result.rows += len(marks) if self.stop.is_set() else len(answers)  # with those of shops on hold
         result.synced += len(marks) - failed
         result.failed += failed
 
-    async def _try(self, row: OutboxRow) -> str | None:
-        """Send one row; the reason if that failed."""
-        headers: dict[str, object] = {header.ORDER: row.order}
+    async def _mark(self, claim: Claim, marks: Sequence[Mark]) -> None:
+        """Write the marks; a table that is away now is tried again for MARK_SECONDS, or until a stop and once more."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + MARK_SECONDS
+        while not self.stop.is_set():
+            try:
+                await unless(self.stop, claim.mark(marks))
+            except OutboxError as error:
+                if loop.time() > deadline:
+                    raise _unmarked(marks, str(error)) from error
+                log.warning("outbox marks not written, trying again", rows=len(marks), why=str(error))
+                await sleep_unless(self.stop, MARK_AGAIN_SECONDS)
+            else:
+                if not self.stop.is_set():
+                    return
+        try:  # what was cut short by the stop may have been written; a mark that is written twice counts once
+            async with asyncio.timeout(LAST_MARK_SECONDS):
+                await claim.mark(marks)
+        except (OutboxError, TimeoutError) as error:
+            raise _unmarked(marks, str(error) or "no answer") from error
+
+    async def _try(self, row: OutboxRow) -> Mark | None:
+        """Send one row; None while its shop is on hold, which leaves it as it is."""
+        headers: dict[str, object] = {header.ORDER: row.order} if row.order else {}
         if row.attempts:
             headers[header.ATTEMPT] = row.attempts + 1
         if (shop := row.shop or self.shop) is not None:
             headers[header.SHOP] = shop
         handled = await self.pipeline.handle(Delivery(row.payload, "outbox", headers=headers))
         if handled.report is None:
-            return "Neuroon is not available now"
-        return _error(handled.report.outcome)
+            return Mark(row, "Neuroon is not available now")
+        outcome = handled.report.outcome
+        if isinstance(outcome, Retry) and outcome.reason is RetryReason.HELD and outcome.status is None:
+            return None
+        return Mark(row, _error(outcome))
+
+
+def _unmarked(marks: Sequence[Mark], why: str) -> OutboxError:
+    """Names the first of the rows, whose orders were tried."""
+    orders = ", ".join(mark.row.order or repr(mark.row.key[0]) for mark in marks[:NAMED])
+    more = f" and {len(marks) - NAMED} more" if len(marks) > NAMED else ""
+    return OutboxError(f"{why}; rows that were tried and are not marked: {orders}{more}")
 
 
 def _error(outcome: Outcome) -> str | None:

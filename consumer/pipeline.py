@@ -1,17 +1,21 @@
 """One message, from its bytes to where it goes: the whole walk on one page.
 
-not due yet?      -> back into a delay queue
+wait left?        -> back into a delay queue
 read              -> Malformed, Refund: Dead; Ignored: Unattributed; Unready: Retry; an array: Split
 shop              -> none: Dead, to be replayed once it is configured
 attribute         -> nothing came from a search: Unattributed
+hold?             -> Retry, while the shops file holds the shop
 delivered before? -> Duplicate
 deliver           -> Delivered, Duplicate, Retry, Dead; back to the queue untried while the API is down
 escalate          -> the wait of a Retry, or Dead past the last rung
 settle            -> the queue that this end leads to
+
+A message that costs much is read in its turn, in a thread: see `workload`.
 """
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -36,9 +40,13 @@ from consumer.core.outcome import (
     escalate,
 )
 from consumer.core.reading import Ignored, Reading, Several, Unready
-from consumer.core.settlement import Return, Routes, Settlement, Subject
+from consumer.core.settlement import Routes, Settlement, Subject
 from consumer.core.shop import Shop, Shops
 from consumer.core.value import value
+from consumer.workload import LIGHT, Workload
+
+# Bytes that one order of an array is counted with until all of them are published: its body, its frames, its confirm.
+PIECE_BYTES = 4096
 
 log = structlog.get_logger(__name__)
 
@@ -71,12 +79,16 @@ class Handled:
 
 @dataclass
 class Surroundings:
-    """What the outside world lends the pipeline. Times are Unix seconds; `draw` gives a random number in [0, 1)."""
+    """What the outside world lends the pipeline. `draw` gives a random number in [0, 1).
+
+    `clock` gives Unix seconds, and may be set at any time; `timer` gives seconds to measure durations with.
+    """
 
     clock: Callable[[], float]
     draw: Callable[[], float]
     shops: Callable[[], Shops]
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    timer: Callable[[], float] = time.monotonic
 
 
 @value
@@ -101,14 +113,15 @@ class Pipeline:
     routes: Routes
     world: Surroundings
     outbox: bool = False
+    workload: Workload = field(default_factory=Workload)
     _under_way: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict, init=False)
 
     async def handle(self, delivery: Delivery) -> Handled:
         """Walk one message to its end. Raises nothing but CancelledError, which leaves the message untried."""
-        started = self.world.clock()
-        journey = read_journey(delivery, started)
-        if (due := self.routes.due(journey, started)) is not None:
-            return Handled(self.routes.park_again(delivery, due, started), None)
+        started = self.world.timer()
+        journey = read_journey(delivery, self.world.clock())
+        if left := self.routes.wait_left(journey):
+            return Handled(self.routes.park_again(delivery, left), None)
         subject, step = await self._prepare(delivery, journey)
         if isinstance(step, Several):
             return Handled(self.routes.split(delivery, journey, step.bodies), None)
@@ -117,7 +130,7 @@ class Pipeline:
             try:
                 outcome = await self._deliver(step, journey)
                 if isinstance(outcome, Untried):
-                    return Handled(Return(), None)
+                    return Handled(self.routes.hand_back(delivery, journey), None)
                 report = self._conclude(subject, journey, outcome, started)
                 await self._remember(report, delivery, step.digest)  # before another delivery of it may be posted
             finally:
@@ -127,6 +140,10 @@ class Pipeline:
             report = self._conclude(subject, journey, step, started)
             await self._remember(report, delivery, None)
         return Handled(self._settlement(delivery, report), report)
+
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """Where a message goes that is not to be tried now; see `Routes.hand_back`."""
+        return Handled(self.routes.hand_back(delivery, read_journey(delivery, self.world.clock())), None)
 
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """The end of a message on which our own code failed unexpectedly, here or after: it costs a try."""
@@ -138,10 +155,37 @@ class Pipeline:
 
     async def _prepare(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
         """Everything before the POST: what to send, or the end of a message that nothing is to be sent for."""
+        workload = self.workload
+        if workload.admits(delivery) or await workload.turn(delivery):
+            try:
+                reading = self.read(delivery)
+                order = await reading if isinstance(reading, Awaitable) else reading
+            except Exception as error:  # noqa: BLE001 - see _bug
+                return Subject(), _bug(error, Subject(), journey)
+            subject, step = self._decide(order, journey)
+            if not isinstance(step, Several) and _weight(step) <= LIGHT:
+                return subject, step
+        return await self._prepare_heavy(delivery, journey)
+
+    async def _prepare_heavy(self, delivery: Delivery, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
+        """The same of a message that costs much, also of one that looked light: an array, or a payload from few bytes.
+
+        The document is gone before the next one is read.
+        """
+        async with self.workload.heavy:
+            try:
+                reading = await asyncio.to_thread(self.read, delivery)
+                order = await reading if isinstance(reading, Awaitable) else reading
+                subject, step = await asyncio.to_thread(self._decide, order, journey)
+            except Exception as error:  # noqa: BLE001 - see _bug
+                return Subject(), _bug(error, Subject(), journey)
+            await self.workload.keep(_weight(step))
+            return subject, step
+
+    def _decide(self, order: Reading, journey: Journey) -> tuple[Subject, Posting | Several | Outcome]:
+        """What to do with what has been read."""
         subject = Subject()
         try:
-            reading = self.read(delivery)
-            order = await reading if isinstance(reading, Awaitable) else reading
             if isinstance(order, Several):
                 return subject, order
             if isinstance(order, Unready):
@@ -160,10 +204,7 @@ class Pipeline:
                     pass
             if isinstance(shop, str):
                 return subject, Dead(DeadReason.UNKNOWN_SHOP, shop)
-            conversion = attribute(order)
-            if isinstance(conversion, Unattributed):
-                return subject, conversion
-            return subject, Posting(shop, conversion, hashlib.sha256(conversion.payload).digest())
+            return subject, _to_send(order, shop, journey)
         except Exception as error:  # noqa: BLE001 - see _bug
             return subject, _bug(error, subject, journey)
 
@@ -181,9 +222,8 @@ class Pipeline:
         """Give a retry its wait."""
         now = self.world.clock()
         if isinstance(outcome, Retry):
-            waited = 0.0 if journey.waiting_since is None else now - journey.waiting_since
-            outcome = escalate(outcome, self.routes.ladder, journey.attempt, waited, self.world.draw())
-        return Report(outcome, subject, journey, now, (now - started) * 1000)
+            outcome = escalate(outcome, self.routes.ladder, journey.attempt, journey.waited, self.world.draw())
+        return Report(outcome, subject, journey, now, (self.world.timer() - started) * 1000)
 
     async def _remember(self, report: Report, delivery: Delivery, digest: bytes | None) -> None:
         """Put the end of a try on record, and wait until it is there: the message is settled only afterwards."""
@@ -226,6 +266,27 @@ class Pipeline:
     def _end_turn(self, posting: Posting, mine: asyncio.Event) -> None:
         del self._under_way[posting.shop.id, posting.conversion.order_id]
         mine.set()
+
+
+def _weight(step: Posting | Several | Outcome) -> int:
+    """Bytes that stay in memory until the message is settled, beside its raw body."""
+    match step:
+        case Posting():
+            return len(step.conversion.payload)
+        case Several(bodies):
+            return sum(map(len, bodies)) + len(bodies) * PIECE_BYTES
+        case _:
+            return 0
+
+
+def _to_send(order: OrderPaid, shop: Shop, journey: Journey) -> Posting | Unattributed | Retry:
+    """What is to be posted for an order, if anything is, and now."""
+    conversion = attribute(order)
+    if isinstance(conversion, Unattributed):
+        return conversion
+    if shop.hold:
+        return Retry(RetryReason.HELD, journey.attempt, None, "held by the shops file")
+    return Posting(shop, conversion, hashlib.sha256(conversion.payload).digest())
 
 
 def _formerly(delivery: Delivery, subject: Subject) -> tuple[str, str] | None:

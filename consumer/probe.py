@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 
-DEFAULT_ADDRESS = "0.0.0.0:8080"
+DEFAULT_ADDRESS = "127.0.0.1:8080"
 LIVE_PATH = "/livez"
 SECONDS = 4.0
 
@@ -33,7 +33,7 @@ def probe(address: str, path: str = LIVE_PATH) -> str:
 
 def main() -> int:
     """Exit status 0 when it lives, 1 otherwise."""
-    problem = probe(os.environ.get("CONSUMER_HTTP_ADDR") or DEFAULT_ADDRESS, *sys.argv[1:2])
+    problem = probe(os.environ.get("CONSUMER_HTTP_ADDR", "").rstrip("\r\n") or DEFAULT_ADDRESS, *sys.argv[1:2])
     if problem:
         sys.stderr.write(f"{problem}\n")
     return 1 if problem else 0

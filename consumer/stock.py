@@ -1,9 +1,8 @@
 """What lies in the queues, for the metrics: how many wait, how many are dead, and how much money that is.
 
-Counting asks the broker a question for each queue and touches no message. The money is in the messages, so that one has
-to look into the dead letters; every look costs each letter one of the lives that the broker gives it, and hides it from
-others meanwhile. So a look is taken only when their number has changed and stood still since, at most every five
-minutes, never while somebody else looks, and never again once a letter has used up half its lives.
+Counting asks the broker a question for each queue and touches no message. The money is in the messages, so that the
+dead letters have to be read, which hides them from others meanwhile. So they are read only when their number has
+changed and stood still since, at most every five minutes, and never while another process reads them.
 """
 
 import asyncio
@@ -18,29 +17,40 @@ import structlog
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import LINK_ERRORS, connect, describe
 from consumer.adapters.stream import StreamedConnection
-from consumer.adapters.topology import NO_LIMIT, QueueState, Topology, queue_state
+from consumer.adapters.topology import QueueState, Topology, queue_state
+from consumer.core.delivery import Delivery
+from consumer.core.order import Malformed
 from consumer.core.settlement import Queues
 from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.letter import Read
+from consumer.deadletters.letter import Read, read_letter
 from consumer.deadletters.summary import Summary
 from consumer.telemetry import Telemetry
+from consumer.workload import Workload
 
 COUNT_SECONDS = 15.0
 LOOK_SECONDS = 300.0
-# A letter that has been returned so often is left alone: at its limit the broker would throw it away.
-WORN = NO_LIMIT // 2
 
 log = structlog.get_logger(__name__)
 
 
 class Stock:
-    """Counts for as long as the program runs, on a link of its own. `read` None: the money is not looked for."""
+    """Counts for as long as the program runs, on a link of its own. `read` None: the money is not looked for.
+
+    `workload` is the consumer's, since letters cost as much to read as they did when they were orders.
+    """
 
     def __init__(
-        self, url: str, wanted: Topology, queues: Queues, telemetry: Telemetry, read: Read | None = None
+        self,
+        url: str,
+        wanted: Topology,
+        queues: Queues,
+        telemetry: Telemetry,
+        read: Read | None = None,
+        workload: Workload | None = None,
     ) -> None:
         self._url, self._wanted, self._queues, self._telemetry, self._read = url, wanted, queues, telemetry, read
+        self._workload = workload or Workload()
         self._told = self._dead = -1  # how many letters the money told belongs to; how many there were a moment ago
         self._looked = self._unheld = -math.inf
         self._failing = False
@@ -97,13 +107,12 @@ class Stock:
 
     async def _look(self, connection: StreamedConnection, read: Read) -> None:
         self._looked = time.monotonic()
-        summary, worn = Summary(), False
-        desk = Desk(DeadLetterQueue(connection, self._queues), read)
+        summary = Summary()
+        desk = Desk(DeadLetterQueue(connection, self._queues), _unread)
         try:
             async with looking(desk, Filter()) as look:
-                async for held, letter in look:
-                    summary.add(letter)
-                    worn = worn or _returns(held.delivery.headers) >= WORN
+                async for held, _ in look:
+                    summary.add(await self._workload.run(lambda each: read_letter(each, read), held.delivery))
                 if look.shared:
                     # Two that looked at one moment, as after a start of the broker, must not meet again each time.
                     self._looked -= LOOK_SECONDS * random.random()  # noqa: S311 - nothing secret
@@ -111,9 +120,6 @@ class Stock:
         except NoQueueError:
             return
         self._tell(summary)
-        if worn:
-            self._read = None
-            log.warning("dead letters were looked at very often, their money is counted no more", letters=summary.count)
 
     def _tell(self, summary: Summary) -> None:
         self._told = summary.count
@@ -124,10 +130,10 @@ class Stock:
         self._telemetry.stuck(value)
 
 
+def _unread(_: Delivery) -> Malformed:
+    """For a walk over the letters in which each is read later, when its turn has come."""
+    return Malformed("not read yet")
+
+
 def _messages(state: QueueState | None) -> float:
     return math.nan if state is None else state.messages
-
-
-def _returns(headers: Mapping[str, object]) -> int:
-    count = headers.get("x-delivery-count")
-    return count if isinstance(count, int) else 0

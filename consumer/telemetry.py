@@ -146,8 +146,16 @@ class Telemetry:
         self._request_seconds = timer("api_request_seconds", "Duration of a POST")
         self.in_flight = gauge("in_flight", "Orders being handled or settled")
         self.api_paused = gauge("api_paused", "How many APIs are down")
-        self._shop_held = gauge("shop_held", "1 while a shop's set-up is refused", ("shop",))
+        self._shop_held = gauge(
+            "shop_held", "1 while a shop's set-up is refused, or the shops file holds it", ("shop",)
+        )
         self._held: frozenset[str] = frozenset()
+        unusable = "Since when the shops file or a key file cannot be used and the shops read before count; 0: usable"
+        self.shops_unusable_since = gauge("shops_unusable_since_timestamp_seconds", unusable)
+        self._shop_throttled = gauge(
+            "shop_throttled", "1 while a shop is answered 429, or has to wait for it", ("shop",)
+        )
+        self._throttled: frozenset[str] = frozenset()
         self._last_settled = gauge("last_settled_timestamp_seconds", "When an order was last settled")
 
         waiting = "Messages ready: for a try now (main), or later (retry); the same from every replica"
@@ -169,6 +177,10 @@ class Telemetry:
 
         escaped = "Messages whose handling or settlement raised an unexpected error; each costs the message a try"
         self.settling_failures = counter("settling_failures", escaped)
+        lost = "Sessions with the broker that were lost; each time a new one is opened"
+        self.sessions_lost = counter("sessions_lost", lost)
+        refused = "Messages that one of our queues did not take, by queue"
+        self.queue_refusals = counter("queue_refusals", refused, ("queue",))
         ended = "Unexpected ends of a background task, by task; it is restarted after a pause"
         self._task_failures = counter("background_task_failures", ended, ("task",))
         for task in TaskName:  # at 0 from the start, since an increase is seen only in a series that is there before
@@ -216,12 +228,19 @@ class Telemetry:
 
     def hold(self, shops: Iterable[str]) -> None:
         """Show which shops are held now; one that no longer is, shows 0."""
-        held = frozenset(map(self._label, shops))
-        for shop in self._held - held:
-            self._shop_held.labels(shop).set(0)
-        for shop in held - self._held:
-            self._shop_held.labels(shop).set(1)
-        self._held = held
+        self._held = self._mark(self._shop_held, self._held, shops)
+
+    def throttle(self, shops: Iterable[str]) -> None:
+        """Show which shops are throttled now, in the same way."""
+        self._throttled = self._mark(self._shop_throttled, self._throttled, shops)
+
+    def _mark(self, gauge: Gauge, before: frozenset[str], shops: Iterable[str]) -> frozenset[str]:
+        now = frozenset(map(self._label, shops))
+        for shop in before - now:
+            gauge.labels(shop).set(0)
+        for shop in now - before:
+            gauge.labels(shop).set(1)
+        return now
 
     def settled(self, outcome: Outcome, subject: Subject, journey: Journey, at: float, milliseconds: float) -> None:
         """Tell of one settled message; `at` in Unix seconds."""

@@ -39,6 +39,11 @@ def pytest_configure() -> None:
     ports._RANGE = ports._RANGE[number % processes * share :][:share]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Gzip holds the time at which it was made: in a name, it would make two processes collect different tests."""
+    return argname if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bound every test that can be bounded: it then fails, with its name and with what it was waiting for."""
     for item in items:

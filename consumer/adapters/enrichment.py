@@ -7,7 +7,6 @@ time limit, and whatever it raises is told by its type alone, since its text may
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from importlib.metadata import entry_points
 
 import structlog
@@ -34,10 +33,10 @@ class Enrichment:
         self._name, self._function, self._timeout = name, function, timeout
 
     async def complete(self, event: object) -> object:
-        """The event as the function leaves it, numbers exact. EnrichmentFailedError if it fails or takes too long."""
+        """The event as the function leaves it: see `exact`. EnrichmentFailedError if it fails or takes too long."""
         try:
             async with asyncio.timeout(self._timeout):
-                return exact(await self._function(event))
+                return await self._function(event)
         except TimeoutError as error:
             raise EnrichmentFailedError(f"enrich {self._name}: no answer within {self._timeout:g} s") from error
         except Exception as error:
@@ -58,16 +57,3 @@ def load_enrichment(name: str, timeout: float) -> Enrichment:
     if not inspect.iscoroutinefunction(function):
         raise NoEnrichmentError(f"{found[name].value}: expected an async function of one event")
     return Enrichment(name, function, timeout)
-
-
-def exact(value: object) -> object:
-    """`value` with decimals for floats. The shortest text of a float is what was written, up to 15 digits of it."""
-    match value:
-        case float():
-            return Decimal(repr(value))
-        case dict():
-            return {key: exact(member) for key, member in value.items()}
-        case list() | tuple():
-            return [exact(member) for member in value]
-        case _:
-            return value

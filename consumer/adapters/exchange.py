@@ -1,6 +1,8 @@
 """One HTTP/1.1 connection, and on it one exchange after the other (RFC 9112), parsed by llhttp."""
 
 import asyncio
+import math
+import re
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -9,9 +11,20 @@ from typing import cast
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-# Status and headers of an answer; a server that sends more has something else in mind.
+from consumer.adapters.leniency import NoHttpError, mend
+
+# Status and headers of an answer; a server that sends more has something else in mind. As much again may stand around
+# its body: the sizes and extensions of chunks, and trailers.
 HEAD_LIMIT = 64 * 1024
 _INFORMATIONAL = 200  # below: the answer is still to come (RFC 9110, 15.2)
+# After a 408, which some servers send when a connection was idle for too long, and a 421, which says that the
+# connection leads to another server, nothing more is to be asked on the same one.
+_LAST_WORDS = frozenset({408, 421})
+
+# "Keep-Alive: timeout=5": how long Node, Apache and others keep a connection that is idle.
+_KEEP_ALIVE, _TIMEOUT = b"keep-alive", re.compile(rb"\btimeout\s*=\s*([0-9]{1,9})", re.IGNORECASE)
+# Ours is given up so many seconds earlier, for a request may be as long under way as the server's goodbye.
+_KEEP_ALIVE_MARGIN = 1.0
 
 
 class WireError(httpx.TransportError):
@@ -21,17 +34,22 @@ class WireError(httpx.TransportError):
 class Exchange(httpx.AsyncByteStream):
     """The answer to one request as it arrives: the parser's calls on one side, httpx's stream of the body on the other.
 
-    `complete`: it has arrived to its end. `reusable`: then another request may follow on the same connection.
+    `complete`: it has arrived to its end. `reusable`: then another request may follow on the same connection, if that
+    was idle for no longer than `keep_seconds`. `silent`: not a byte of it has arrived yet.
     """
 
     def __init__(self, abort: Callable[[], None]) -> None:
         self.complete = self.reusable = False
+        self.silent = True
+        self.keep_seconds = math.inf
         self._abort = abort
         self._parser = HttpResponseParser(self)
         self._head: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: tuple[int, list[tuple[bytes, bytes]]] | None = None  # status and headers, once they are there
-        self._head_size = 0
+        self._seen = b""  # of a head that has not ended yet
+        self._refused = False  # by llhttp, which is the head that is now read by `mend`
+        self._size = self._around = 0  # of the body, and of what stood around it
         self._chunks: deque[bytes] = deque()
         self._news: asyncio.Future[None] | None = None
         self._error: WireError | None = None
@@ -42,18 +60,20 @@ class Exchange(httpx.AsyncByteStream):
 
     def feed(self, data: bytes) -> None:
         """These bytes have arrived."""
-        try:
-            self._parser.feed_data(data)
-            broken = False
-        except (HttpParserError, HttpParserUpgrade):
-            broken = True
-        if not self._head.done():
-            self._head_size += len(data)
-            if self._answer is not None:  # it counts from here on, whatever becomes of the body
-                self._head.set_result(self._response(*self._answer))
-            elif self._head_size > HEAD_LIMIT:
-                broken = True
-        if broken:
+        self.silent = False
+        before = self._size
+        sound = self._parse(data)
+        if self._answer is None:
+            self._seen += data
+            sound = sound or self._mend()
+        if self._answer is None:
+            sound = sound and len(self._seen) <= HEAD_LIMIT
+        elif not self._head.done():  # it counts from here on, whatever becomes of the body
+            self._head.set_result(self._response(*self._answer))
+        else:
+            self._around += len(data) - (self._size - before)
+            sound = sound and self._around <= HEAD_LIMIT
+        if not sound:
             self.fail("protocol error")
         if self.complete:
             del self._parser  # it knows us as we know it: a circle of a dozen objects, left to the cycle collector
@@ -94,6 +114,9 @@ class Exchange(httpx.AsyncByteStream):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One of them; the names come as the server writes them."""
         self._headers.append((name, value))
+        if len(name) == len(_KEEP_ALIVE) and name.lower() == _KEEP_ALIVE and (found := _TIMEOUT.search(value)):
+            seconds = float(found[1])
+            self.keep_seconds = seconds - min(_KEEP_ALIVE_MARGIN, seconds / 2)
 
     def on_headers_complete(self) -> None:
         """Status and headers are known; those of an informational answer are none."""
@@ -104,14 +127,44 @@ class Exchange(httpx.AsyncByteStream):
     def on_body(self, chunk: bytes) -> None:
         """Some of it, without what chunked coding adds."""
         if not self.complete:
+            self._size += len(chunk)
             self._chunks.append(chunk)
             self._tell()
 
     def on_message_complete(self) -> None:
         """The end; that of an informational answer is none."""
-        if self._parser.get_status_code() >= _INFORMATIONAL and not self.complete:
-            self.complete, self.reusable = True, self._parser.should_keep_alive()
+        status = self._parser.get_status_code()
+        if status >= _INFORMATIONAL and not self.complete:
+            self.complete, self.reusable = True, self._parser.should_keep_alive() and status not in _LAST_WORDS
             self._tell()
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether llhttp takes it."""
+        if self._refused:
+            return False
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            return False
+        return True
+
+    def _mend(self) -> bool:
+        """Read a head that llhttp has refused; whether it can be one. While it has not ended, more is awaited."""
+        self._refused = True
+        try:
+            mended = mend(self._seen)
+        except NoHttpError:
+            return False
+        if mended is None:
+            return True
+        self._refused = False
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True,
+            lenient_optional_crlf_after_chunk=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+        return self._parse(b"".join(mended))
 
     def _response(self, status: int, headers: list[tuple[bytes, bytes]]) -> httpx.Response:
         """With a body that came along with the head, as nearly all do, there is nothing to wait for."""
@@ -126,14 +179,18 @@ class Exchange(httpx.AsyncByteStream):
 class Connection(asyncio.Protocol):
     """`free` is called when an exchange has ended and the next one may begin.
 
-    `was_kept`: it was in use after an exchange before, so that the server is one that keeps connections.
+    `was_kept`: it was in use after an exchange before, so that the server is one that keeps connections. It is kept for
+    `keep_seconds` without being used, as far as the server says.
     """
 
     def __init__(self, free: Callable[["Connection"], None]) -> None:
         self.idle_since = 0.0
+        self.keep_seconds = math.inf
         self.was_kept = False
         self._free = free
         self._exchange: Exchange | None = None
+        self._asked = self._lost = False
+        self._early = b""  # arrived before anything was asked
         self._transport: asyncio.Transport
         self._readable = select.poll()
 
@@ -146,9 +203,18 @@ class Connection(asyncio.Protocol):
         return not (self._transport.is_closing() or (look and self._readable.poll(0)))
 
     def ask(self, request: bytes) -> Exchange:
-        """Send a request; its answer, as it arrives."""
+        """Send a request; its answer, as it arrives.
+
+        A server that is full or rejects us may have answered, and hung up, before it was asked.
+        """
         self._exchange = exchange = Exchange(self.abort)
+        self._asked = True
         self._transport.write(request)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+        if self._lost:
+            exchange.fail("connection dropped")
         return exchange
 
     def abort(self) -> None:
@@ -167,18 +233,24 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
         exchange = self._exchange
-        if exchange is None:  # nobody has asked
-            self.abort()
+        if exchange is None:
+            self._early += data
+            if self._asked or len(self._early) > HEAD_LIMIT:  # nobody has asked for this
+                self.abort()
             return
         exchange.feed(data)
         if exchange.complete:
             self._exchange = None
-            if exchange.reusable:
+            if self._transport.get_write_buffer_size():  # answered before all was sent, which nobody may ever read
+                self.abort()
+            elif exchange.reusable:
+                self.keep_seconds = exchange.keep_seconds
                 self._free(self)
             else:
                 self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
+        self._lost = True
         if self._exchange is not None:
             self._exchange.fail("connection dropped")

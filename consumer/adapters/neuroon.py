@@ -18,6 +18,7 @@ import httpx
 
 from consumer import __version__
 from consumer.adapters.wire import Wire, why
+from consumer.core.answerbody import inflate
 from consumer.core.conversion import Conversion
 from consumer.core.outcome import Accepted, Misconfigured, Reply, Unavailable
 from consumer.core.reply import NOT_SENT, Answer, read_owner, read_reply
@@ -29,6 +30,9 @@ USER_AGENT = f"neuroon-consumer/{__version__}"
 # An error body explains itself in its first lines; the rest of a long or endless one must cost neither memory nor time.
 BODY_LIMIT = 64 * 1024
 BODY_SECONDS = 2.0
+
+# The headers of an answer that anything is asked of.
+_HEADERS = frozenset({b"retry-after", b"location", b"content-type", b"content-encoding"})
 
 # Visible ASCII. More would be legal in a header, but no key or origin has it, and a line break would end the header.
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
@@ -47,9 +51,9 @@ class Neuroon:
     """The conversion endpoint. An async context manager, closed at its end.
 
     `timeout` is the seconds that one request may take in all; a connection must stand after half of them, so that a
-    host that cannot be reached is told from one that is slow. `known_conflicts` is explained at `read_reply`. `wire` is
-    the httpx transport to send through, closed with this object; by default a `Wire`. It has to add Host and
-    Content-Length. `clock` is POSIX time, to read a Retry-After that is a date.
+    host that cannot be reached is told from one that is slow. `known_conflicts` and `accept_any_2xx` are explained at
+    `read_reply`. `wire` is the httpx transport to send through, closed with this object; by default a `Wire`. It has to
+    add Host and Content-Length. `clock` is POSIX time, to read a Retry-After that is a date.
     """
 
     def __init__(
@@ -57,12 +61,13 @@ class Neuroon:
         *,
         timeout: float,
         known_conflicts: bool = False,
+        accept_any_2xx: bool = False,
         wire: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout
         self._extensions = {"timeout": {"connect": timeout / 2, "read": timeout, "write": timeout, "pool": timeout}}
-        self._known_conflicts = known_conflicts
+        self._known_conflicts, self._accept_any_2xx = known_conflicts, accept_any_2xx
         self._wire = Wire() if wire is None else wire
         self._clock = clock
         self._routes: dict[str, _Route] = {}
@@ -110,7 +115,13 @@ class Neuroon:
     def _read(self, answer: Answer | Unavailable, shop: Shop) -> Reply:
         if isinstance(answer, Unavailable):
             return answer
-        return read_reply(answer, key=shop.api_key, known_conflicts=self._known_conflicts, now=self._clock())
+        return read_reply(
+            answer,
+            key=shop.api_key,
+            known_conflicts=self._known_conflicts,
+            now=self._clock(),
+            accept_any_2xx=self._accept_any_2xx,
+        )
 
     async def _ask(self, method: str, url: httpx.URL, route: _Route, content: bytes = b"") -> Answer | Unavailable:
         # `content=` instead of a stream has httpx look for headers to add: 12 us, for what the wire adds anyhow.
@@ -137,12 +148,7 @@ class Neuroon:
         except Exception:
             if response is None:
                 raise
-        if response.is_success:  # nothing is asked of its headers, and each look at one takes more than 1 us
-            return Answer(response.status_code, bytes(body[:BODY_LIMIT]))
-        headers = response.headers
-        return Answer(
-            response.status_code, bytes(body[:BODY_LIMIT]), headers.get("Retry-After"), headers.get("Location")
-        )
+        return _answer(response, bytes(body[:BODY_LIMIT]))
 
     def _route(self, shop: Shop) -> _Route | Misconfigured:
         """Made once per shop. A shop read anew from its file (a rotated key) is another object: it gets a new route."""
@@ -166,6 +172,21 @@ async def _read_beginning(response: httpx.Response, body: bytearray) -> None:
             body += chunk
             if len(body) > BODY_LIMIT:
                 return
+
+
+def _answer(response: httpx.Response, body: bytes) -> Answer:
+    """What matters of a response, by one walk through its headers: each look at one by httpx takes more than 1 us."""
+    found: dict[bytes, str] = {}
+    for name, value in response.headers.raw:
+        if (lower := name.lower()) in _HEADERS:
+            text = value.decode("latin-1")
+            found[lower] = f"{found[lower]}, {text}" if lower in found else text
+    if not found:
+        return Answer(response.status_code, body)
+    get = found.get
+    if (codings := get(b"content-encoding")) is not None:
+        body = inflate(body, codings, BODY_LIMIT)
+    return Answer(response.status_code, body, get(b"retry-after"), get(b"location"), get(b"content-type"))
 
 
 def _plan(shop: Shop) -> _Route | Misconfigured:

@@ -19,11 +19,14 @@ CONFIRM_TIMEOUT = 15.0
 
 
 class PublishFailedError(Exception):
-    """The broker has not confirmed. `unroutable`: there is no queue where the message was sent."""
+    """The broker has not confirmed. `unroutable`: there is no queue where the message was sent.
 
-    def __init__(self, why: str, *, unroutable: bool = False) -> None:
+    `refused`: the queue has said no, or has not answered in time.
+    """
+
+    def __init__(self, why: str, *, unroutable: bool = False, refused: bool = False) -> None:
         super().__init__(why)
-        self.unroutable = unroutable
+        self.unroutable, self.refused = unroutable, refused
 
 
 class Publisher:
@@ -68,7 +71,9 @@ class Publisher:
                 )
         except aiormq.exceptions.PublishError as error:
             raise PublishFailedError(f"no queue at {exchange or routing_key!r}", unroutable=True) from error
-        except (aiormq.exceptions.DeliveryError, *LINK_ERRORS) as error:
+        except (aiormq.exceptions.DeliveryError, TimeoutError) as error:
+            raise PublishFailedError(describe(error), refused=True) from error
+        except LINK_ERRORS as error:
             raise PublishFailedError(describe(error)) from error
         if not isinstance(confirm, Basic.Ack):
             raise PublishFailedError(f"answered {type(confirm).__name__} instead of a confirm")

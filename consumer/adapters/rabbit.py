@@ -6,8 +6,9 @@ for as long as it takes.
 """
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,11 +17,11 @@ import structlog
 from consumer.adapters.backoff import pause
 from consumer.adapters.interruption import sleep_unless, unless
 from consumer.adapters.link import LINK_ERRORS, cancelled_by_us, describe
-from consumer.adapters.publisher import PublishFailedError
 from consumer.adapters.session import Session
+from consumer.adapters.settling import Settling, quietly
 from consumer.adapters.topology import Topology, TopologyError
-from consumer.core.delivery import Delivery
-from consumer.core.settlement import Ack, Move, Return, Settlement, Split
+from consumer.core.delivery import Delivery, times_returned
+from consumer.core.settlement import Move, Settlement
 
 # Where a delivery goes, and what to call once that has been carried out.
 Handled = tuple[Settlement, Callable[[], None]]
@@ -35,11 +36,14 @@ class Handler(Protocol):
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """Where it goes after an unexpected error while it was handled or settled."""
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """Where it goes untried: back into its queue, or to wait where returns are not counted."""
+
 
 # The pauses between two sessions begin anew after one that lasted so long: nothing spins.
 LONG_SECONDS = 30.0
-# Pieces of one array that await their confirms at a time.
-PUBLISH_WINDOW = 100
+# Deliveries that are remembered from lost links: more than may be in flight.
+MOST_INNOCENT = 10_000
 OPEN_TIMEOUT = 60.0
 # How often it is looked whether the broker has raised an alarm, which it tells the publishing connection.
 ALARM_SECONDS = 1.0
@@ -63,14 +67,16 @@ class Rabbit:
     def __init__(self, url: str, wanted: Topology, *, prefetch: int, create: bool, handler: Handler) -> None:
         self._url, self._wanted = url, wanted
         self._prefetch, self._create, self._handler = prefetch, create, handler
+        self.session_lost: Callable[[], None] = lambda: None  # called for each session that was lost
         self.settling_failed: Callable[[], None] = lambda: None  # called for each unexpected error
         self.uncompared: Callable[[list[str]], None] = lambda _: None  # called with queues that may not be compared
+        self._innocent: dict[bytes, None] = {}  # what was in flight when a link was lost, by `_identity`, oldest first
         self._changed = asyncio.Event()
         self._session: Session | None = None
         self._handling: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._failed_publishes = 0
+        self.settling = Settling(self._stopping)
 
     @property
     def linked(self) -> bool:
@@ -206,6 +212,7 @@ class Rabbit:
         finally:
             stopping.cancel()
         if not self._stopping.is_set():
+            self.session_lost()
             log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
 
     async def _adjust(self, session: Session) -> None:
@@ -245,10 +252,10 @@ class Rabbit:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task; this is for the type checker
         try:
-            settlement, settled = await self._handler.handle(delivery)
+            settlement, settled = self._returned_by_us(delivery) or await self._handler.handle(delivery)
         except asyncio.CancelledError as error:
             if cancelled_by_us():
-                await _quietly(session.acks.give_back(tag))
+                await self._hand_back(session, tag, delivery)
                 raise
             self._move_to_settling(task)
             await self._escape(session, tag, delivery, _as_exception(error))
@@ -263,7 +270,7 @@ class Rabbit:
         self, session: Session, tag: int, delivery: Delivery, settlement: Settlement, settled: Callable[[], None]
     ) -> None:
         try:
-            done = await self._settle(session, tag, settlement)
+            done = await self.settling.settle(session, tag, settlement)
         except (Exception, asyncio.CancelledError) as error:  # a library may leak the latter
             if cancelled_by_us():
                 raise
@@ -271,6 +278,27 @@ class Rabbit:
             return
         if done:
             settled()
+        elif session.lost.done():
+            self._innocent[_identity(delivery)] = None
+            while len(self._innocent) > MOST_INNOCENT:
+                del self._innocent[next(iter(self._innocent))]
+
+    def _returned_by_us(self, delivery: Delivery) -> Handled | None:
+        """Where a delivery goes whose returns would add up to the queue's limit though it has killed nothing.
+
+        Each link that is lost returns all that is in flight, and the broker cannot tell that from a consumer that the
+        message kills. This process can: it is still there.
+        """
+        if not times_returned(delivery) or _identity(delivery) not in self._innocent:
+            return None
+        handled = self._handler.hand_back(delivery)
+        return handled if isinstance(handled[0], Move) else None
+
+    async def _hand_back(self, session: Session, tag: int, delivery: Delivery) -> None:
+        """Return a delivery that was not tried, or move it to where returns are not counted."""
+        settlement, _ = self._handler.hand_back(delivery)
+        if not isinstance(settlement, Move) or not await self.settling.settle(session, tag, settlement):
+            await quietly(session.acks.give_back(tag))
 
     async def _escape(self, session: Session, tag: int, delivery: Delivery, error: Exception) -> None:
         """End a delivery on which our own code failed: no error may loop, stay silent, or keep a place in flight.
@@ -280,73 +308,25 @@ class Rabbit:
         self._note(error)
         try:
             settlement, settled = await self._handler.escaped(delivery, error)
-            if await self._settle(session, tag, settlement):
+            if await self.settling.settle(session, tag, settlement):
                 settled()
         except (Exception, asyncio.CancelledError) as second:
             if cancelled_by_us():
                 raise
             self._note(second)
-            await _quietly(session.acks.dead_letter(tag))
+            await quietly(session.acks.dead_letter(tag))
 
     def _move_to_settling(self, task: asyncio.Task[None]) -> None:
         """From here on a shutdown waits for the task instead of cancelling it."""
         self._handling.discard(task)
         self._settling.add(task)
 
-    async def _settle(self, session: Session, tag: int, settlement: Settlement) -> bool:
-        """Carry out a settlement; False when the message will be delivered again instead."""
-        if session.lost.done():
-            return False
-        match settlement:
-            case Ack():
-                session.acks.ack(tag)
-            case Return():
-                await _quietly(session.acks.give_back(tag))
-            case Move():
-                return await self._move(session, tag, (settlement,))
-            case Split(moves):
-                return await self._move(session, tag, moves)
-        return True
 
-    async def _move(self, session: Session, tag: int, moves: tuple[Move, ...]) -> bool:
-        """Publish all, then acknowledge; at the first that is not confirmed give the message back instead."""
-        for start in range(0, len(moves), PUBLISH_WINDOW):
-            window = moves[start : start + PUBLISH_WINDOW]
-            answers = await asyncio.gather(*(_publish(session, move) for move in window))
-            for move, failure in zip(window, answers, strict=True):
-                if failure is not None:
-                    log.warning("publish not confirmed", queue=move.queue, why=str(failure))
-                    if failure.unroutable:
-                        session.lose(f"queue {move.queue!r} is gone")
-                    await self._give_back(session, tag)
-                    return False
-        self._failed_publishes = 0
-        session.acks.ack(tag)
-        return True
-
-    async def _give_back(self, session: Session, tag: int) -> None:
-        """Return a message to its queue, ever more slowly: the broker counts each return, up to its delivery limit."""
-        wait = pause(self._failed_publishes)
-        self._failed_publishes += 1
-        await sleep_unless(self._stopping, wait)
-        await _quietly(session.acks.give_back(tag))
+def _identity(delivery: Delivery) -> bytes:
+    """What stays with a message when it is delivered again."""
+    return hashlib.sha256(f"{delivery.message_id}|".encode("utf-8", "backslashreplace") + delivery.body).digest()
 
 
 def _as_exception(error: BaseException) -> Exception:
     """The error, or for a cancellation that a library has leaked, one that says so."""
     return error if isinstance(error, Exception) else RuntimeError("cancelled by a library")
-
-
-async def _publish(session: Session, move: Move) -> PublishFailedError | None:
-    try:
-        await session.publisher.publish(move.body, move.headers, move.properties, routing_key=move.queue)
-    except PublishFailedError as error:
-        return error
-    return None
-
-
-async def _quietly(giving_back: Awaitable[None]) -> None:
-    try:
-        await giving_back
-    except LINK_ERRORS:
-        return  # the session is lost, and the message comes again

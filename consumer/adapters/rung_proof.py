@@ -12,7 +12,6 @@ the main queue after the first was due there, is answered and the first is not.
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from consumer.adapters.link import (
 from consumer.adapters.management import Management, ManagementError
 from consumer.adapters.publisher import Publisher, PublishFailedError
 from consumer.adapters.topology import Topology, TopologyError, compare_arguments
-from consumer.core.delivery import DUE, PROBE, Delivery, Properties, read_journey, stamp
+from consumer.core.delivery import PROBE, WAIT_LEFT, Delivery, Properties, milliseconds, read_journey
 from consumer.core.settlement import Move, Settlement
 
 REPLY_TO = "amq.rabbitmq.reply-to"
@@ -175,28 +174,41 @@ class RungProof:
                 await asyncio.sleep(wait)
                 self._suspected.set()
 
-    async def detour(self, settlement: Settlement, delivery: Delivery) -> Settlement:
+    async def detour(self, settlement: Settlement) -> Settlement:
         """Where an order waits instead of an unproven queue: a shorter one that is proven, else the main queue.
 
-        From there it is sent on until its wait is over, as orders are whose wait no single queue matches. Without any
-        proven queue it is kept for a second, so that it does not go around as fast as the broker can.
+        From there it is sent on for the rest, as orders are whose wait no single queue matches. Without any proven
+        queue it is kept for a second, so that it does not go around as fast as the broker can.
         """
-        if not self._unproven or not isinstance(settlement, Move) or settlement.queue not in self._unproven:
-            return settlement
-        seconds = self._rungs[settlement.queue]
-        target = self._proven_within(seconds)
-        if target is None:
-            await asyncio.sleep(DETOUR_SECONDS)
-            target = settlement.queue if settlement.queue not in self._unproven else self._main
-        if target == settlement.queue or DUE in settlement.headers:
-            return replace(settlement, queue=target)
-        now = time.time()
-        due = read_journey(delivery, now).due or 0.0
-        ours = {DUE: stamp(due if due > now else now + seconds)}
-        return replace(settlement, queue=target, headers=settlement.headers | ours)
+        if not isinstance(settlement, Move) or settlement.queue not in self._unproven:
+            return self.around(settlement)
+        if self._proven_within(settlement.queue) is not None:
+            return self.around(settlement)
+        await asyncio.sleep(DETOUR_SECONDS)
+        return self.around(settlement, DETOUR_SECONDS)
 
-    def _proven_within(self, seconds: float) -> str | None:
-        """The longest queue of at most `seconds` that may be used; None if there is none."""
+    def around(self, settlement: Settlement, spent: float = 0.0) -> Settlement:
+        """As `detour`, at once; `spent` seconds of its wait are over."""
+        if not self._unproven or not isinstance(settlement, Move):
+            return settlement
+        move, otherwise = settlement, settlement.otherwise
+        if otherwise is not None and otherwise.queue in self._unproven:
+            move = replace(move, otherwise=self._elsewhere(otherwise, spent))
+        return self._elsewhere(move, spent) if move.queue in self._unproven else move
+
+    def _elsewhere(self, move: Move, spent: float) -> Move:
+        """The same wait in a queue that may be used, and the rest of it after that."""
+        target = self._proven_within(move.queue)
+        left = read_journey(Delivery(b"", headers=move.headers), 0.0).wait_left + self._rungs[move.queue] - spent
+        if target is not None:
+            left -= self._rungs[target]
+        return replace(
+            move, queue=target or self._main, headers=move.headers | {WAIT_LEFT: milliseconds(max(0.0, left))}
+        )
+
+    def _proven_within(self, queue: str) -> str | None:
+        """The longest queue that may be used and is not longer than `queue`; None if there is none."""
+        seconds = self._rungs[queue]
         usable = {name: rung for name, rung in self._rungs.items() if name not in self._unproven and rung <= seconds}
         return max(usable, key=lambda name: usable[name], default=None)
 

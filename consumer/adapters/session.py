@@ -126,6 +126,7 @@ class Session:
         self._tag: str | None = None
         self._on_delivery: OnDelivery
         self._changing = asyncio.Lock()  # one change of the consumer at a time
+        self._replacing = asyncio.Lock()  # one new publisher at a time
         self._ending = False
         self.prefetch = 0
         self.blocked = False
@@ -172,20 +173,38 @@ class Session:
 
     async def _start(self, prefetch: int, on_delivery: OnDelivery) -> None:
         self._on_delivery = on_delivery
-        self.publisher = await Publisher.open(self._publishing)
+        self.publisher = await self._open_publisher()
         self._channel = await open_channel(self._consuming)
         self.acks = Acks(self._channel, self._consuming.stream.brake, self.lose)
         self._consuming.stream.take(self._channel.number, self._receive)
         self._consuming.close_callbacks.add(lambda _, error: self.lose(_why("connection closed", error)))
         self._publishing.close_callbacks.add(lambda _, error: self.lose(_why("publishing connection closed", error)))
         self._channel.closing.add_done_callback(lambda done: self.lose(_why("channel closed", _error(done))))
-        self.publisher.closing.add_done_callback(
-            lambda done: self.lose(_why("publishing channel closed", _error(done)))
-        )
         self._channel.on_consumer_cancel_callbacks.add(lambda _: self.lose("consumer cancelled by the broker"))
         await self.consume(prefetch)
         self._watch = asyncio.create_task(self._watch_over_consumer())
         self._watch.add_done_callback(self._unwatched)
+
+    async def _open_publisher(self) -> Publisher:
+        publisher = await Publisher.open(self._publishing)
+
+        def closed(done: "asyncio.Future[object]") -> None:
+            if self.publisher is publisher:
+                self.lose(_why("publishing channel closed", _error(done)))
+
+        publisher.closing.add_done_callback(closed)
+        return publisher
+
+    async def replace_publisher(self, old: Publisher) -> None:
+        """Publish through a new channel from now on, unless that is done already. A failure loses the session."""
+        async with self._replacing:
+            if self.publisher is not old or self.lost.done():
+                return
+            try:
+                self.publisher = await self._open_publisher()
+                await old.close()
+            except LINK_ERRORS as error:
+                self.lose(f"no new channel to publish through: {describe(error)}")
 
     async def consume(self, prefetch: int) -> None:
         """Consume with this prefetch instead of the present one; 0 takes nothing. Raises one of LINK_ERRORS.

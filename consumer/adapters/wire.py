@@ -20,6 +20,9 @@ KEEPALIVE_SECONDS = 15.0
 # has just been used, is not looked at.
 LOOK_AFTER_SECONDS = 0.01
 
+# Answers that say nothing about the request, but that it came by the wrong connection.
+_TIMED_OUT, _MISDIRECTED = 408, 421
+
 Origin = tuple[str, str, int]
 
 
@@ -27,8 +30,9 @@ class Wire(httpx.AsyncBaseTransport):
     """Sends requests over HTTP/1.1, each on a connection that is free, else on a new one: none ever waits for another.
 
     It follows no redirects and knows neither proxies nor cookies. Of the time-outs in a request's extensions it heeds
-    the one to connect, TLS included; whoever is tired of waiting for the answer cancels, which ends the connection.
-    Why it is not one of the usual ones: docs/adr/0004. Raises NoTrustError.
+    the one to connect, TLS included; cancelling a request closes its connection. A request may be sent a second time,
+    on a new connection: `handle_async_request` says when. Why it is not one of the usual transports: docs/adr/0004.
+    Raises NoTrustError.
     """
 
     def __init__(self) -> None:
@@ -37,19 +41,26 @@ class Wire(httpx.AsyncBaseTransport):
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send; raises WireError when no answer comes."""
+        """Send; raises WireError when no answer comes.
+
+        Once more is sent what met a connection that the server was about to close: a kept one that breaks before the
+        first byte of an answer, or is answered 408 (RFC 9112, 9.3.1). So is what is answered 421, "not by me" (RFC
+        9110, 15.5.20), each time on a new connection. To send twice is safe: Neuroon counts an order once, by its id.
+        """
         url, body = request.url, b"".join(cast("httpx.SyncByteStream", request.stream))
         origin = url.scheme, url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)
         head = _head(request.method, url.raw_path, url.netloc, tuple(request.headers.raw))
         seconds = request.extensions.get("timeout", {}).get("connect")
-        connection = self._take(origin) or await self._connect(origin, seconds)
-        exchange = connection.ask(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
-        try:
-            return await exchange.response()
-        except BaseException:
-            if not exchange.complete:  # else it is free, and may be another order's by now
-                connection.abort()
-            raise
+        message = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        kept = self._take(origin)
+        if kept is not None:
+            response = await _ask(kept, message, (_TIMED_OUT, _MISDIRECTED), kept=True)
+            if response is not None:
+                return response
+        response = await _ask(await self._connect(origin, seconds), message, (_MISDIRECTED,))
+        if response is None:
+            response = await _ask(await self._connect(origin, seconds), message, ())
+        return cast("httpx.Response", response)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -67,7 +78,7 @@ class Wire(httpx.AsyncBaseTransport):
             connection = idle.pop()
             seconds = now - connection.idle_since
             look = seconds > LOOK_AFTER_SECONDS or not connection.was_kept
-            if seconds <= KEEPALIVE_SECONDS and connection.is_open(look=look):
+            if seconds <= min(KEEPALIVE_SECONDS, connection.keep_seconds) and connection.is_open(look=look):
                 connection.was_kept = True
                 return connection
             connection.close()
@@ -97,7 +108,34 @@ class Wire(httpx.AsyncBaseTransport):
             raise WireError("connect timeout") from error
         except OSError as error:
             raise WireError(words(error)) from error
+        try:
+            await asyncio.sleep(0)  # to read what is there: a write to a server that has hung up would throw it away
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         return connection
+
+
+async def _ask(
+    connection: Connection, message: bytes, again: tuple[int, ...], *, kept: bool = False
+) -> httpx.Response | None:
+    """The answer to a request; None when it is to be sent once more, on another connection.
+
+    That is so for an answer whose status is among `again`, and for none at all on a connection that was `kept`.
+    """
+    exchange = connection.ask(message)
+    try:
+        response = await exchange.response()
+    except BaseException as error:
+        if not exchange.complete:  # else it is free, and may be another order's by now
+            connection.abort()
+        if kept and exchange.silent and isinstance(error, WireError):
+            return None
+        raise
+    if response.status_code in again:
+        await response.aclose()
+        return None
+    return response
 
 
 @lru_cache(4096)

@@ -13,20 +13,11 @@ from typing import Protocol
 import structlog
 
 from consumer.admission.gate import Gate
+from consumer.admission.shops import ShopStates
 from consumer.core import breaker
-from consumer.core.breaker import Closed, Free, Held, Open, Probing, ShopState, Waiting
+from consumer.core.breaker import Closed, Held, Open, Probing
 from consumer.core.conversion import Conversion
-from consumer.core.outcome import (
-    Misconfigured,
-    Outcome,
-    Reply,
-    Retry,
-    RetryReason,
-    Throttled,
-    Unavailable,
-    Untried,
-    judge,
-)
+from consumer.core.outcome import Outcome, Reply, Retry, RetryReason, Throttled, Unavailable, Untried, judge
 from consumer.core.shop import Shop
 from consumer.supervision import Supervisor, TaskName
 
@@ -63,6 +54,7 @@ class Admission:
     """Delivers conversions as far as API and shop may be asked. `changed` is called when the state of either does.
 
     `supervisor` keeps the task running that finds out whether an API is back.
+    `clock` gives seconds and must not follow the wall clock where that is set: pauses are measured with it.
     """
 
     def __init__(
@@ -76,13 +68,13 @@ class Admission:
         self._neuroon, self._clock, self._limits, self._urls = neuroon, clock, limits, urls
         self._supervisor = supervisor or Supervisor()
         self._apis: dict[str, Gate] = {}
-        self._shops: dict[str, tuple[Shop, ShopState]] = {}
+        self._shops = ShopStates(clock, limits.hold, self._shop_changed)
         self._closing = False
         self.changed: Callable[[], None] = lambda: None
 
     async def deliver(self, conversion: Conversion, shop: Shop, attempt: int) -> Outcome | Untried:
         """Post, unless that is known to be in vain. `Untried`: the API is down; the order is to stay where it is."""
-        if (wait := self._shop_wait(shop, attempt)) is not None:
+        if (wait := self._shops.wait(shop, attempt)) is not None:
             return wait
         api = self._api(shop)
         if not await api.enter():
@@ -92,7 +84,7 @@ class Admission:
             reply = await self._neuroon.post(conversion, shop)
         finally:
             api.leave()
-        self._learn(shop, reply)
+        self._shops.learn(shop, reply)
         if isinstance(reply, Unavailable):
             return await self._failed(api, shop, reply, f"{shop.id}/{conversion.order_id}", attempt, begun)
         self._answered(api, reply, begun)
@@ -123,7 +115,14 @@ class Admission:
 
     def held(self) -> dict[str, Held]:
         """The shops that are held, by id."""
-        return {shop_id: state for shop_id, (_, state) in self._shops.items() if isinstance(state, Held)}
+        return self._shops.held()
+
+    def throttled(self) -> dict[str, float]:
+        """The shops that are throttled, by id, and for how many seconds each is not to be asked."""
+        return self._shops.throttled()
+
+    def _shop_changed(self) -> None:
+        self.changed()
 
     def _api(self, shop: Shop) -> Gate:
         api = self._apis.get(shop.api_url)
@@ -136,49 +135,6 @@ class Admission:
         if len(self._urls()) == 1:
             return Untried()
         return Retry(RetryReason.UNAVAILABLE, attempt, None, "the API is down")
-
-    # Shops
-
-    def _shop_wait(self, shop: Shop, attempt: int) -> Retry | None:
-        """The wait of an order whose shop may not be asked now; None when it may."""
-        known, state = self._shops.get(shop.id, (shop, _FREE))
-        if isinstance(state, Free):
-            return None
-        now = self._clock()
-        match state:
-            case Held(status, problem, probe_at):
-                if known is not shop or now >= probe_at:  # another key is worth a try at once
-                    self._shops[shop.id] = (shop, Held(status, problem, now + self._limits.hold))
-                    return None
-                return Retry(RetryReason.HELD, attempt, None, problem, status)
-            case Waiting(until):
-                if now >= until:
-                    del self._shops[shop.id]
-                    return None
-                return Retry(RetryReason.THROTTLED, attempt, until - now, "too many requests", 429)
-
-    def _learn(self, shop: Shop, reply: Reply) -> None:
-        """What an answer says of the shop."""
-        now = self._clock()
-        _, before = self._shops.get(shop.id, (shop, _FREE))
-        match reply:
-            case Misconfigured(status, problem):
-                self._shops[shop.id] = (shop, Held(status, problem, now + self._limits.hold))
-                if not isinstance(before, Held):
-                    log.error("shop held", shop=shop.id, status=status, problem=problem, cure="neuroon-consumer check")
-                    self.changed()
-            case Throttled(_, after) if after:
-                self._shops[shop.id] = (shop, Waiting(now + after))
-                if not isinstance(before, Waiting):
-                    log.warning("shop throttled", shop=shop.id, seconds=round(after, 1))
-            case Throttled() | Unavailable():
-                return
-            case _:
-                if not isinstance(before, Free):
-                    del self._shops[shop.id]
-                    if isinstance(before, Held):
-                        log.info("shop free again", shop=shop.id)
-                        self.changed()
 
     # The API
 
@@ -277,6 +233,3 @@ class Admission:
             await asyncio.sleep(breaker.WINDOW_SECONDS)
             if api.state is probing and not api.under_way:
                 self._become(api, breaker.rested(probing, self._clock(), api.needed))
-
-
-_FREE = Free()

@@ -4,8 +4,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TextIO
 
 import click
@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from consumer.adapters.ledger import Entry, Store, Tally, Wanted
 from consumer.adapters.link import LINK_ERRORS, connect, describe
-from consumer.balance import InQueues, ask_queues, balance, by_day, discrepancies
+from consumer.balance import InQueues, ask_queues, balance, by_day, discrepancies, longest_flight, moving
 from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
 from consumer.cli.store import at_store
 from consumer.core.delivery import read_stamp, stamp
@@ -114,6 +114,28 @@ def prune(older_than: str, yes: bool, dry_run: bool, as_json: bool) -> None:
         echo(f"{matched} orders would be forgotten" if dry_run else f"{done} orders forgotten")
 
 
+@ledger.command()
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the ledger's tables up to date ahead of a start, and make them where there are none.
+
+    A start does the same. In PostgreSQL it runs in steps, beside consumers and a shop that write; if it is stopped, the
+    next one goes on. Each step is printed to stderr.
+    """
+    settings = settings_or_exit()
+    steps: list[str] = []
+
+    def tell(step: str) -> None:
+        steps.append(step)
+        echo(step, err=True)
+
+    at_store(settings, lambda store: store.migrate(tell), makes=True)
+    if as_json:
+        print_json({"steps": steps})
+    else:
+        echo(f"up to date after {len(steps)} steps" if steps else "up to date")
+
+
 @ledger.command("reconcile")
 @click.argument("file", type=click.File(encoding="utf-8", errors="surrogateescape"))
 @click.option("--order-column", metavar="NAME", help="Column of the order id; guessed by its name if not given.")
@@ -201,36 +223,43 @@ def _show_reconciliation(result: Reconciliation) -> None:
 def balance_sheet(shop: str | None, as_json: bool) -> None:
     """Close the account: what was received is delivered, waiting, dead and so on; a difference is shown.
 
-    The totals hold the ledger against the queues; while a consumer runs, what it has in hand is in neither. Per shop
-    and day the ledger is asked alone, because queues do not tell shops apart. Exit status 1 if there is a difference.
+    The totals compare the ledger with the queues: an order in flight between the two is booked as such, and so is a
+    message that the broker dead-lettered itself. Per shop and day the ledger is asked alone, because queues do not tell
+    shops apart. Exit status 1 if there is a difference.
     """
     settings = settings_or_exit()
 
-    async def look(store: Store) -> tuple[list[Tally], InQueues | None]:
-        queues = None if shop is not None else await _queues(settings)
-        return [each for each in await store.tallies() if shop in {None, each.shop}], queues
+    async def look(store: Store) -> tuple[list[Tally], list[InQueues]]:
+        async with AsyncExitStack() as stack:
+            count = None if shop is not None else await _counter(settings, stack)
+            queues = [] if count is None else [await count()]
+            longest = longest_flight(settings.consumer_request_timeout)
+            tallies = await store.tallies(moving(time.time(), longest))
+            queues += [] if count is None else [await count()]
+        return [each for each in tallies if shop in {None, each.shop}], queues
 
     tallies, queues = at_store(settings, look)
     total = balance(tallies, queues).as_dict()
-    disagreements = {} if queues is None else dict(discrepancies(tallies, queues))
+    disagreements = dict(discrepancies(tallies, queues[-1])) if queues else {}
     if as_json:
-        told = {"main": queues.main, "retry": queues.retry, "dead": queues.dead} if queues else None
+        told = {"main": queues[-1].main, "retry": queues[-1].retry, "dead": queues[-1].dead} if queues else None
         print_json({**total, "queues": told, "disagreements": disagreements, "days": by_day(tallies)})
     else:
         _show_balance(total, by_day(tallies), disagreements)
     sys.exit(FAILED if total["difference"] else 0)
 
 
-async def _queues(settings: Settings) -> InQueues | None:
-    """What is in the queues; None, and a word about it, if the broker cannot be asked."""
+async def _counter(settings: Settings, stack: AsyncExitStack) -> Callable[[], Awaitable[InQueues]] | None:
+    """What counts the queues' messages; None, and a word about it, if the broker cannot be asked."""
     try:
         async with asyncio.timeout(30):
             connection = await connect(settings.amqp_url.get_secret_value(), "neuroon-consumer balance")
-            async with connection:
-                return await ask_queues(connection, settings.routes)
+        await stack.enter_async_context(connection)
+        await ask_queues(connection, settings.routes)
     except LINK_ERRORS as error:
         complain(f"the broker cannot be asked, so this is the ledger alone: {describe(error)}")
         return None
+    return lambda: ask_queues(connection, settings.routes)
 
 
 def _show_balance(total: dict[str, int], days: list[dict[str, object]], disagreements: dict[str, int]) -> None:

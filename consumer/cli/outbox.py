@@ -7,12 +7,14 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import click
 import structlog
 
+from consumer.adapters.interruption import unless
 from consumer.adapters.ledger.opening import open_ledger
-from consumer.adapters.outboxtable import RECIPE_TABLE, OutboxError, OutboxUsageError
+from consumer.adapters.outboxtable import RECIPE_TABLE, Mark, OutboxError, OutboxUsageError, RowKey
 from consumer.adapters.outboxtable.opening import open_outbox
 from consumer.app import load_shops, open_neuroon, until_signalled
 from consumer.cli.common import (
@@ -25,7 +27,7 @@ from consumer.cli.common import (
     run_async,
     settings_or_exit,
 )
-from consumer.outbox import DirectCourier, Flushed, Outbox, Patient, outbox_routes, read_row
+from consumer.outbox import DirectCourier, Flushed, Outbox, outbox_routes, read_row
 from consumer.pipeline import Pipeline, Surroundings
 from consumer.settings import Settings, SettingsError, ShopsSource, given_value, values
 from consumer.telemetry import configure_logging
@@ -110,22 +112,26 @@ class Run:
 
         async def repeat(stop: asyncio.Event) -> None:
             async with AsyncExitStack() as stack:
-                pipeline, ledger = await self._open(stack)
+                pipeline = await self._open(stack, stop)
+                owed: dict[RowKey, Mark] = {}
+                watching = asyncio.create_task(self.shops.watch())
+                stack.callback(watching.cancel)
                 while not stop.is_set():
-                    await self._round(pipeline, ledger, stop, as_json=as_json)
+                    await self._round(pipeline, owed, stop, as_json=as_json)
                     if self.every is None:
                         return
                     await _sleep(self.every, stop)
-                    self.shops.reload()
 
         await until_signalled(repeat)
 
-    async def _round(self, pipeline: Pipeline, ledger: Patient, stop: asyncio.Event, *, as_json: bool) -> None:
+    async def _round(self, pipeline: Pipeline, owed: dict[RowKey, Mark], stop: asyncio.Event, *, as_json: bool) -> None:
         """One flush on a connection of its own, so that a database which was away between two is no matter."""
         try:
-            table = await open_outbox(self.url, self.table)
+            table = await unless(stop, open_outbox(self.url, self.table))
+            if table is None:
+                return
             try:
-                result = await Outbox(table, pipeline, ledger, self.shop).flush(self.limit, stop.is_set)
+                result = await Outbox(table, pipeline, self.shop, stop, owed).flush(self.limit)
             finally:
                 await table.close()
         except OutboxUsageError:
@@ -137,15 +143,15 @@ class Run:
         else:
             _print(result, as_json=as_json)
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[Pipeline, Patient]:
+    async def _open(self, stack: AsyncExitStack, stop: asyncio.Event) -> Pipeline:
         settings, shops = self.settings, self.shops
         neuroon = open_neuroon(settings)
         stack.push_async_callback(neuroon.close)
-        ledger = Patient(open_ledger(settings.ledger_url.get_secret_value()))
+        ledger = open_ledger(settings.ledger_url.get_secret_value())
         stack.push_async_callback(ledger.close)
-        await ledger.open()
-        pipeline = Pipeline(
-            read=read_row,
+        await unless(stop, ledger.open())
+        return Pipeline(
+            read=partial(read_row, max_lines=settings.consumer_max_lines),
             courier=DirectCourier(neuroon),
             ledger=ledger,
             routes=outbox_routes(self.every or USUAL_SECONDS),
@@ -153,7 +159,6 @@ class Run:
             world=Surroundings(clock=time.time, draw=lambda: 1.0, shops=lambda: shops.shops),
             outbox=True,
         )
-        return pipeline, ledger
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

@@ -13,23 +13,27 @@ from consumer.settings import Settings
 T = TypeVar("T")
 
 
-def at_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, changes: bool = False) -> T:
+def at_store(
+    settings: Settings, work: Callable[[Store], Awaitable[T]], *, changes: bool = False, makes: bool = False
+) -> T:
     """What `work` returns; without a ledger that can be asked, one line that says so and exit status 1.
 
-    Unless `work` says that it `changes` the ledger, it is only looked at: a disk may be full, a server a standby.
+    Unless `work` says that it `changes` the ledger, it is only looked at: a disk may be full, a server a standby. Where
+    it `makes` the tables, the store is not opened before, and may be missing.
     """
     url = settings.ledger_url.get_secret_value()
-    store = lasting_store(url, looks_only=not changes)
+    store = lasting_store(url, looks_only=not (changes or makes))
     if store is None:
         complain(f"there is no ledger to ask: LEDGER_URL is {url}, which keeps nothing that another process could read")
         sys.exit(FAILED)
-    if isinstance(store, SqliteStore) and not store.path.exists():
+    if not makes and isinstance(store, SqliteStore) and not store.path.exists():
         complain(f"there is no ledger yet: {store.path} does not exist; `run` makes it, where LEDGER_URL says")
         sys.exit(FAILED)
 
     async def opened() -> T:
         try:
-            await store.open()
+            if not makes:
+                await store.open()
             return await work(store)
         finally:
             await store.close()

@@ -2,7 +2,7 @@
 
 The breaker of an API is `Closed` (orders go out), `Open` (none goes out until a time), or `Probing` (one at a time, to
 see). `failing` and `recent` name orders that failed while none succeeded. A shop is `Free`, `Held` because its set-up
-is wrong, or `Waiting` because it asked too often. Times are Unix seconds.
+is wrong, or `Waiting` because it asked too often. Times are seconds of one clock that never jumps.
 """
 
 from dataclasses import dataclass, replace
@@ -143,9 +143,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The shop asked too often, and may ask again at `until`."""
+    """The shop asked too often, as `status` says, and is to ask again at `until`.
 
+    Where that is far away one order may try at `probe_at`; `probes` have done so in vain.
+    """
+
+    status: int
     until: float
+    probe_at: float
+    probes: int = 0
 
 
 ShopState = Free | Held | Waiting

@@ -10,7 +10,6 @@ entry by entry.
 
 import re
 from itertools import islice
-from urllib.parse import unquote
 
 import jiter
 
@@ -42,6 +41,8 @@ _COOKIE = re.compile(rf"(?<![^\s;,:]){COOKIE_NAME}\s*=([^;]*)")
 # What Python's http.cookies escapes in a quoted value: \" and \\, and \054 for a comma. The end may cut through one.
 _COOKIE_ESCAPE = re.compile(r"\\(?:(?P<octal>[0-3][0-7]{2})|(?P<cut>[0-3]?[0-7]?\Z)|(?P<other>.))", re.DOTALL)
 
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+
 _BLANKS = " \t\r\n\ufeff"
 
 
@@ -63,10 +64,10 @@ def _from_text(text: str, layers: int) -> dict[str, str]:
         return _entries(decode_partially(text.encode(errors="replace")))
     if not text or not layers:
         return {}
+    if text[0] == '"':  # before cookies are looked for: what is quoted has its quotes and backslashes escaped
+        return _from_text(_unquoted(text[:ENCODED_LIMIT]), layers - 1)
     if cookies := _cookies(text):
         return next(filter(None, (_from_text(cookie, layers - 1) for cookie in cookies)), {})
-    if text[0] == '"':
-        return _from_text(_unquoted(text[:ENCODED_LIMIT]), layers - 1)
     return _from_text(_unescaped(text[:ENCODED_LIMIT]), layers - 1) if "%" in text else {}
 
 
@@ -104,7 +105,12 @@ def _unescaped(text: str) -> str:
         text = text[:cut]
     if "+" in text and ":" not in text:
         text = text.replace("+", " ")
-    return unquote(text)  # bytes that are no UTF-8 become U+FFFD and match no product
+    plain = _ESCAPE.sub(_byte, text.encode(errors="replace"))  # urllib's way takes ten times as long over "%%%%"
+    return plain.decode(errors="replace")  # bytes that are no UTF-8 become U+FFFD and match no product
+
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return bytes((int(escape[1], 16),))
 
 
 def _entries(value: object) -> dict[str, str]:

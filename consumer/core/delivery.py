@@ -21,8 +21,8 @@ MESSAGE_ID = "x-neuroon-message-id"
 EXCHANGE = "x-neuroon-exchange"
 ROUTING_KEY = "x-neuroon-routing-key"
 REPLAYS = "x-neuroon-replays"
-DUE = "x-neuroon-due"
-WAITING_SINCE = "x-neuroon-waiting-since"
+WAIT_LEFT = "x-neuroon-wait-left"
+WAITED = "x-neuroon-waited"
 ID = "x-neuroon-id"
 REASON = "x-neuroon-reason"
 DETAIL = "x-neuroon-detail"
@@ -33,6 +33,7 @@ DIED_AT = "x-neuroon-died-at"
 DROPPED = "x-neuroon-dropped"
 # On an empty message that is no order: see adapters/rung_proof.py.
 PROBE = "x-neuroon-probe"
+RETURNS = "x-neuroon-returns"
 
 # Written by the broker; CC and BCC would make it deliver a republished message to further queues.
 BROKERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"CC", b"BCC"})
@@ -46,6 +47,8 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 # Tries and replays are counted up to this; no message has ever had so many.
 MAX_COUNT = 1_000_000
+# Milliseconds of a duration in a header: ten years, far beyond any wait.
+LONGEST_MS = 10 * 366 * 24 * 3600 * 1000
 _FIRST, _LAST = 0.0, datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -90,10 +93,13 @@ class Delivery:
 
 @value
 class Journey:
-    """What our headers say of a message's way so far; times are Unix seconds.
+    """What our headers say of a message's way so far; `first_seen` in Unix seconds.
 
-    `attempt` is the number of the try that is to be made now. `due`: no try before this time. `waiting_since`: when the
-    present row of waits that cost no try began. `dropped` names foreign headers that had no room on an earlier hop.
+    `attempt` is the number of the try that is to be made now. `wait_left`: the seconds that it has to wait before.
+    `waited`: the seconds of the present row of waits that cost no try. Both are counted by the lengths of the retry
+    queues and not by the clock: when it is set, no wait becomes longer, and no order is given up.
+    `dropped` names foreign headers that had no room on an earlier hop. `returns` counts how often it was moved to a
+    retry queue untried, so that the broker need not count its returns.
     """
 
     attempt: int
@@ -102,9 +108,10 @@ class Journey:
     routing_key: str
     message_id: str | None = None
     replays: int = 0
-    due: float | None = None
-    waiting_since: float | None = None
+    wait_left: float = 0.0
+    waited: float = 0.0
     dropped: str = ""
+    returns: int = 0
 
 
 def read_journey(delivery: Delivery, now: float) -> Journey:
@@ -116,8 +123,7 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
     headers = delivery.headers
     if delivery.exchange or not headers:  # the usual case: fresh from the exchange
         return Journey(1, now, delivery.exchange, delivery.routing_key, delivery.message_id)
-    travelled = ATTEMPT in headers
-    message_id = headers.get(MESSAGE_ID) if travelled else delivery.message_id
+    message_id = headers.get(MESSAGE_ID, None if ATTEMPT in headers else delivery.message_id)
     first_seen = _moment(headers, FIRST_SEEN)
     return Journey(
         attempt=max(1, _count(headers, ATTEMPT)),
@@ -126,9 +132,10 @@ def read_journey(delivery: Delivery, now: float) -> Journey:
         routing_key=_text(headers, ROUTING_KEY, delivery.routing_key),
         message_id=message_id if isinstance(message_id, str) else None,
         replays=_count(headers, REPLAYS),
-        due=_moment(headers, DUE),
-        waiting_since=_moment(headers, WAITING_SINCE),
+        wait_left=_duration(headers, WAIT_LEFT),
+        waited=_duration(headers, WAITED),
         dropped=_text(headers, DROPPED, ""),
+        returns=_count(headers, RETURNS),
     )
 
 
@@ -140,14 +147,14 @@ def write_journey(journey: Journey, shop: str | None, order: str | None) -> dict
         EXCHANGE: clip(journey.exchange),
         ROUTING_KEY: clip(journey.routing_key),
     }
-    if journey.replays:
-        headers[REPLAYS] = journey.replays
+    counts = {REPLAYS: journey.replays, RETURNS: journey.returns}
+    headers |= {name: count for name, count in counts.items() if count}
     for name, text in ((MESSAGE_ID, journey.message_id), (SHOP, shop), (ORDER, order)):
         if text is not None:
             headers[name] = clip(text)
-    for name, moment in ((DUE, journey.due), (WAITING_SINCE, journey.waiting_since)):
-        if moment is not None:
-            headers[name] = stamp(moment)
+    for name, seconds in ((WAIT_LEFT, journey.wait_left), (WAITED, journey.waited)):
+        if seconds > 0:
+            headers[name] = milliseconds(seconds)
     if journey.dropped:
         headers[DROPPED] = clip(journey.dropped)
     return headers
@@ -177,9 +184,15 @@ def last_death(headers: Mapping[str, object]) -> Mapping[str, object]:
     return newest if isinstance(newest, dict) else {}
 
 
-def our_headers(headers: Mapping[str, object]) -> dict[str, object]:
-    """The headers that only we write, decoded."""
-    return {name: value for name, value in headers.items() if name.startswith(OURS)}
+def times_returned(delivery: Delivery) -> int:
+    """How often a message came back to its queue: after so many times as its delivery limit the broker moves it on."""
+    count = delivery.headers.get("x-delivery-count")
+    return count if isinstance(count, int) else 0
+
+
+def our_headers(headers: Mapping[str, object]) -> Headers:
+    """The headers that only we write."""
+    return Headers.of(headers).select(lambda name: name.startswith(OURS.encode()))
 
 
 def fitting(headers: Headers, room: int) -> Headers:
@@ -233,6 +246,11 @@ def clip(text: str) -> str:
     return text if len(raw) <= MAX_HEADER_BYTES else raw[:MAX_HEADER_BYTES].decode("utf-8", "ignore")
 
 
+def milliseconds(seconds: float) -> int:
+    """A duration as it stands in a header, never shorter."""
+    return math.ceil(seconds * 1000)
+
+
 def stamp(moment: float) -> str:
     """Unix seconds as RFC 3339 text in UTC with milliseconds, never earlier than `moment`.
 
@@ -264,6 +282,14 @@ def _text(headers: Mapping[str, object], name: str, default: str) -> str:
 def _count(headers: Mapping[str, object], name: str) -> int:
     value = headers.get(name)
     return min(value, MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _duration(headers: Mapping[str, object], name: str) -> float:
+    """Seconds, of a header in milliseconds."""
+    value = headers.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        return 0.0
+    return min(value, LONGEST_MS) / 1000
 
 
 def _moment(headers: Mapping[str, object], name: str) -> float | None:

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 # together.
 JITTER_SHARE = 0.25
 
+# The longest wait, in seconds, for which an answer's Retry-After is taken at its word. A longer one may be a slip, or a
+# ban that is lifted before its time, and good orders would wait for all of it: they go to the hold rung instead, and
+# come back often enough to be delivered soon after one of them was let through.
+LONGEST_FLOOR = 300.0
+
 # A rung may overshoot a wait by this factor: 10m for a remainder of 9m59.98s is better than nine shorter hops.
 OVERSHOOT = 1.25
 

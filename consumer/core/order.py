@@ -1,6 +1,7 @@
 """A paid order as a value, and how the body of a message becomes one."""
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -12,6 +13,10 @@ from consumer.core.event import NEGATIVE, ORDER_ID, SHOP_ID, UNFIT, OrderPaidEve
 from consumer.core.identifier import to_identifier
 from consumer.core.money import product
 from consumer.core.value import value
+
+# Lines of one order, and entries of one map of clicks, unless the setting CONSUMER_MAX_LINES says otherwise. Reading a
+# line takes 10 to 60 us, so that an order of the most lines takes some tenths of a second.
+MAX_LINES = 5_000
 
 
 @value
@@ -59,29 +64,53 @@ class Refund:
     shop_id: str | None = None
 
 
-def parse(body: bytes, content_encoding: str | None = None) -> OrderPaid | Malformed | Refund:
+class TooManyError(ValueError):
+    """More lines or clicks than are taken. The message is the detail of a `Malformed`."""
+
+
+def parse(
+    body: bytes, content_encoding: str | None = None, max_lines: int = MAX_LINES
+) -> OrderPaid | Malformed | Refund:
     """The order in the body of a message; never an exception, whatever the bytes."""
     document = decode(body, content_encoding)
     if isinstance(document, Unreadable):
-        return Malformed(document.detail, *_names(document.remains))
-    return read(document)
+        return malformed(document)
+    return read(document, max_lines)
 
 
-def read(document: object) -> OrderPaid | Malformed | Refund:
+def malformed(document: Unreadable) -> Malformed:
+    """The same of a body that is no JSON, with the order's id as far as it can be read."""
+    return Malformed(document.detail, *_names(document.remains))
+
+
+def read(document: object, max_lines: int = MAX_LINES) -> OrderPaid | Malformed | Refund:
     """The order in a decoded canonical event: numbers are int or Decimal, as `body.decode` leaves them.
 
-    A negative amount makes it a refund whatever else is wrong with it: nobody needs to mend it.
+    More than `max_lines` lines or clicks are malformed. A negative amount makes it a refund whatever else is wrong
+    with it: nobody needs to mend it.
     """
     try:
+        lines = document.get("lines") if isinstance(document, dict) else None
+        if isinstance(lines, list):  # else there is more wrong with it
+            check_number("lines", lines, max_lines)
         event = _validated(document)
+        check_number("neuroonClicks", event.clicks, max_lines)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False)
+    except TooManyError as error:
+        return Malformed(str(error), *_names(document))
     else:
         return _order(event)
     negative = next((error for error in errors if error["type"] == NEGATIVE), None)
     if negative is not None:
         return Refund(_detail(negative), *_names(document))
     return Malformed(_detail(errors[0]), *_names(document))
+
+
+def check_number(place: str, found: Sized, most: int) -> None:
+    """Raise TooManyError unless `found` has at most `most` entries; `place` is its path in the event."""
+    if len(found) > most:
+        raise TooManyError(f"{place}: {len(found):,}; at most {most:,} are taken, see CONSUMER_MAX_LINES")
 
 
 # What OrderPaidEvent.model_validate calls; without its handling of keywords, a twentieth of the whole.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from consumer.core.ladder import Ladder
+from consumer.core.ladder import LONGEST_FLOOR, Ladder
 from consumer.core.value import value
 
 
@@ -32,8 +32,8 @@ class RetryReason(StrEnum):
     """Why an order waits for another try."""
 
     THROTTLED = "throttled"  # 429; costs no try
-    UNAVAILABLE = "unavailable"  # no answer, or one that blames the server
-    HELD = "held"  # the shop's key, id, origin or base URL is wrong; costs no try
+    UNAVAILABLE = "unavailable"  # no answer, one that blames the server, or a refusal "for now"
+    HELD = "held"  # the shop's key, id, origin or base URL is wrong, or something stands before Neuroon; costs no try
     BUG = "bug"  # our own code failed
 
 
@@ -61,7 +61,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """A 5xx, 408 or 425, or no answer at all (`status` None). `after`: seconds from Retry-After, or None."""
+    """A 5xx, 408, 421 or 425, or no answer at all (`status` None). `after`: seconds from Retry-After, or None."""
 
     why: str
     status: int | None = None
@@ -70,18 +70,26 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Misconfigured:
-    """A 401, 403, 404 or 3xx: the shop's set-up is wrong, not the order."""
+    """A 401, 402, 403, 404, 407, 423, 451 or 3xx, or an HTML page: it is about the shop, not about the order.
+
+    `after`: seconds from Retry-After, or None.
+    """
 
     status: int
     problem: str
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Any other 4xx: this payload will never be accepted."""
+    """Any other 4xx: this payload will never be accepted.
+
+    `after`: seconds from Retry-After. An answer that has one speaks of now only (RFC 9110, 15.5.14).
+    """
 
     status: int
     problem: str
+    after: float | None = None
 
 
 Reply = Accepted | AlreadyKnown | Throttled | Unavailable | Misconfigured | Refused
@@ -172,11 +180,16 @@ def judge(reply: Reply, attempt: int) -> Delivered | Duplicate | Retry | Dead:
     Accepted         2xx                        Delivered
     AlreadyKnown     409, if so set             Duplicate
     Throttled        429                        Retry         no
-    Unavailable      408, 425, 5xx, none        Retry         yes
-    Misconfigured    401, 403, 404, 3xx         Retry (held)  no
+    Unavailable      408, 421, 425, 5xx, none   Retry         yes, but see below
+    Misconfigured    401, 402, 403, 404, 407,   Retry (held)  no
+                     423, 451, 3xx; a 2xx
+                     that is an HTML page
     Refused          400, 409, 413, 415, 422,   Dead
                      every other 4xx
+    Refused          the same, Retry-After      Retry         yes, but see below
     ===============  =========================  ============  =================
+
+    Who asks for a wait longer than `LONGEST_FLOOR` is tried again before it is over, and such a try costs nothing.
     """
     match reply:
         case Accepted(status):
@@ -186,11 +199,13 @@ def judge(reply: Reply, attempt: int) -> Delivered | Duplicate | Retry | Dead:
         case Throttled(status, after):
             return Retry(RetryReason.THROTTLED, attempt, after, "too many requests", status)
         case Unavailable(why, status, after):
-            return Retry(RetryReason.UNAVAILABLE, attempt + 1, after, why, status)
-        case Misconfigured(status, problem):
-            return Retry(RetryReason.HELD, attempt, None, problem, status)
-        case Refused(status, problem):
+            return Retry(RetryReason.UNAVAILABLE, attempt + _charge(after), after, why, status)
+        case Misconfigured(status, problem, after):
+            return Retry(RetryReason.HELD, attempt, after, problem, status)
+        case Refused(status, problem, None):
             return Dead(DeadReason.REFUSED, problem, status)
+        case Refused(status, problem, after):
+            return Retry(RetryReason.UNAVAILABLE, attempt + _charge(after), after, problem, status)
         case _:
             assert_never(reply)
 
@@ -205,12 +220,30 @@ def escalate(retry: Retry, ladder: Ladder, attempt: int, waited: float, draw: fl
     if retry.next_attempt == attempt:
         if waited > ladder.max_hold:
             return Dead(DeadReason.EXHAUSTED, f"waited too long: {retry.detail}", retry.status)
-        wait = ladder.hold.seconds if retry.reason is RetryReason.HELD else ladder.rung(attempt).seconds
-        return replace(retry, after=wait if retry.after is None else retry.after)
+        return replace(retry, after=_free_wait(retry, ladder, attempt))
     if retry.next_attempt > ladder.tries:
         reason = DeadReason.BUG if retry.reason is RetryReason.BUG else DeadReason.EXHAUSTED
         return Dead(reason, retry.detail, retry.status)
     return replace(retry, after=max(ladder.jittered(attempt, draw), retry.after or 0.0))
+
+
+def is_long(after: float | None) -> bool:
+    """Whether a Retry-After of `after` seconds is more than is waited for without asking in between."""
+    return after is not None and after > LONGEST_FLOOR
+
+
+def _charge(after: float | None) -> int:
+    """How many tries a failure costs whose answer asked for a wait of `after` seconds."""
+    return 0 if is_long(after) else 1
+
+
+def _free_wait(retry: Retry, ladder: Ladder, attempt: int) -> float:
+    """Seconds until the next look at an order that waits without a try being used."""
+    if is_long(retry.after):
+        return ladder.hold.seconds
+    if retry.reason is RetryReason.HELD:
+        return max(ladder.hold.seconds, retry.after or 0.0)
+    return ladder.rung(attempt).seconds if retry.after is None else retry.after
 
 
 # Quoted names, ids and numbers differ from order to order; what is left names the cause. A word is taken whole and only

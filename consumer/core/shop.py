@@ -8,7 +8,10 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """One shop at Neuroon. `api_key` shows itself in no repr; `origin` is sent only when set."""
+    """One shop at Neuroon. `api_key` shows itself in no repr; `origin` is sent only when set.
+
+    `hold`: the operator wants its orders to wait.
+    """
 
     id: str
     api_key: SecretStr
@@ -16,6 +19,7 @@ class Shop:
     origin: str | None = None
     aliases: tuple[str, ...] = ()
     enabled: bool = True
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class Shops:
                     raise ValueError(f"two shops answer to the name {name!r}")
                 by_name[name] = shop
         object.__setattr__(self, "_by_name", by_name)
+
+    @property
+    def on_hold(self) -> frozenset[str]:
+        """The ids of the shops whose orders wait because the operator wants it."""
+        return frozenset(shop.id for shop in self.shops if shop.hold)
 
     def find(self, name: str | None) -> Shop | str:
         """The shop of that id or alias; without a name, the only shop there is. Else a text that says what is wrong."""

@@ -86,11 +86,13 @@ WAITING = {
         ("Nothing to do. If it lasts, lower CONSUMER_CONCURRENCY or ask Neuroon for a higher limit.",),
     ),
     RetryReason.UNAVAILABLE: Advice(
-        "Neuroon did not answer, or blamed itself (5xx, 408, 425). It is tried again up the ladder.",
+        "Neuroon did not answer, blamed itself (5xx, 408, 421, 425), or refused for now only (Retry-After). "
+        "It is tried again up the ladder.",
         ("Look at Neuroon's status and at the network between. What dies meanwhile comes back with a replay.",),
     ),
     RetryReason.HELD: Advice(
-        "Neuroon refused the shop, not the order (401, 403, 404, redirect): key, shop id, origin or base URL is wrong.",
+        "Neuroon refused the shop, not the order (401, 402, 403, 404, 407, 423, 451, redirect), or an HTML page came "
+        "instead of its answer: key, shop id, origin, base URL, account or a firewall between.",
         ("`neuroon-consumer check` names the shop. Mend its key or origin; the orders go on by themselves.",),
     ),
     RetryReason.BUG: Advice(

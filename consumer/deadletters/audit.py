@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -73,6 +74,8 @@ def audit_to(place: str, action: str) -> Iterator[Audit]:
     except OSError as error:
         raise AuditError(f"the audit {place!r} cannot be opened: {error.strerror}") from error
     try:
+        if _is_torn(file, place):
+            _write(file, place, b"\n")
         yield Audit(action, lambda line: _write(file, place, line), operator())
         _sync(file)
     finally:
@@ -94,6 +97,16 @@ def _write(file: int, place: str, line: bytes) -> None:
             line = line[os.write(file, line) :]
     except OSError as error:
         raise AuditError(f"the audit {place!r} cannot be written: {error.strerror}") from error
+
+
+def _is_torn(file: int, place: str) -> bool:
+    """Whether the last line has no end, since the disk was full: the next one must not be joined to it."""
+    found = os.fstat(file)
+    if place == STDOUT or not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return False
+    with Path(place).open("rb") as written:
+        written.seek(-1, os.SEEK_END)
+        return written.read(1) != b"\n"
 
 
 def _sync(file: int) -> None:

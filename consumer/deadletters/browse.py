@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from consumer.adapters.deadletterqueue import DeadLetterQueue, Held, Hold
 from consumer.core.shop import Shops
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.letter import Letter, Read, read_letter
+from consumer.deadletters.letter import Letter, Read, lasting_headers, read_letter
 from consumer.deadletters.summary import Summary
 
 NO_SHOPS = Shops(())
@@ -55,7 +55,7 @@ class Look:
 @asynccontextmanager
 async def looking(desk: Desk, wanted: Filter) -> AsyncIterator[Look]:
     """A look, which ends with everything back in its place. Raises NoQueueError or one of LINK_ERRORS."""
-    async with desk.queue.hold() as hold:
+    async with desk.queue.hold(lasting_headers) as hold:
         yield Look(hold, wanted, desk.read)
 
 

@@ -73,6 +73,14 @@ class Followed:
 Trace = tuple[str | None, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An order on its way, and how often it had been replayed before."""
+
+    subject: Subject
+    replays: int
+
+
 class Following:
     """Replayed letters on their way. Give it each letter (`sent`), then `watch`."""
 
@@ -82,8 +90,7 @@ class Following:
         It must be longer than one try takes, since an order that is being tried shows in no count.
         """
         self._desk, self._rungs, self._whereabouts, self._quiet = desk, rungs, whereabouts, quiet
-        self._begun = time.time()
-        self._on_way: dict[Trace, list[Subject]] = {}
+        self._on_way: dict[Trace, list[_Sent]] = {}
         self._dead_count = -1
         self._still_since: float | None = None
         self._unconsumed = 0  # polls in a row that saw no consumer
@@ -94,7 +101,7 @@ class Following:
         """`letter` is on its way."""
         shop = self._desk.shops.find(letter.shop)  # an alias is not what an order is remembered by
         subject = Subject(shop.id if isinstance(shop, Shop) else letter.shop, letter.order)
-        self._on_way.setdefault(_trace(letter), []).append(subject)
+        self._on_way.setdefault(_trace(letter), []).append(_Sent(subject, letter.replays))
         self.result.total += 1
 
     async def watch(self, control: Control, tell: Callable[[Followed], None]) -> Followed:
@@ -121,7 +128,7 @@ class Following:
     async def _find_arrived(self) -> None:
         if self._whereabouts is None:
             return
-        asked = [(trace, subject) for trace, orders in self._on_way.items() for subject in orders[:1] if subject.order]
+        asked = [(trace, sent[0].subject) for trace, sent in self._on_way.items() if sent[0].subject.order]
         for start in range(0, len(asked), BATCH):
             batch = asked[start : start + BATCH]
             sightings = await self._whereabouts.sightings([subject for _, subject in batch])
@@ -135,10 +142,11 @@ class Following:
         if count == self._dead_count:
             return
         self._dead_count = count
-        async with looking(self._desk, Filter(since=self._begun)) as look:
+        async with looking(self._desk, Filter()) as look:
             async for _, letter in look:
                 waiting = self._on_way.get(_trace(letter))
-                if waiting and letter.replays:
+                # Not by the time of its death, which another machine's clock has told.
+                if waiting and letter.replays > waiting[-1].replays:
                     self.result.dead.add(letter)
                     waiting.pop()
                     if not waiting:

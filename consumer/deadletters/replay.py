@@ -77,7 +77,7 @@ def replay_headers(delivery: Delivery, letter: Letter) -> Headers:
         journey,
         attempt=1,
         replays=journey.replays + 1,
-        due=None,
-        waiting_since=None,
+        wait_left=0.0,
+        waited=0.0,
     )
     return foreign_headers(delivery.headers) | write_journey(journey, letter.shop, letter.order)

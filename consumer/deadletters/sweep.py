@@ -10,7 +10,7 @@ from consumer.adapters.deadletterqueue import Held, Hold
 from consumer.adapters.publisher import PublishFailedError
 from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
-from consumer.deadletters.letter import Letter, read_letter
+from consumer.deadletters.letter import Letter, lasting_headers, read_letter
 from consumer.deadletters.summary import Summary
 
 # A delivery that is held for 30 minutes closes its channel (the broker's consumer_timeout). A slow walk lets go of all
@@ -52,8 +52,8 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was planned is done."""
-        return self.done == self.matched
+        """Whether all that was planned is done, and the end of it recorded."""
+        return self.done == self.matched and self.stopped is None
 
     def as_dict(self, operation: str) -> dict[str, object]:
         """The shape that replay, discard and import print with --json."""
@@ -69,9 +69,13 @@ class Tally:
 
 @dataclass
 class Control:
-    """How somebody outside follows a walk and ends it: `stop` is heeded between two letters."""
+    """How somebody outside follows a walk and ends it: `stop` is heeded between two letters.
+
+    `tally` is how far it has come, also when an exception ends it.
+    """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tally: Tally = field(default_factory=lambda: Tally(0))
     tell: Callable[[Tally], None] = lambda _: None
 
     async def sleep(self, seconds: float) -> None:
@@ -104,7 +108,7 @@ async def sweep(desk: Desk, planned: Plan, act: Act, control: Control, tally: Ta
     Letters that are not planned go back in order. One that is no longer there, or that somebody else holds, is left out
     and counts as `left`.
     """
-    tally = tally or Tally(sum(planned.wanted.values()))
+    tally = control.tally = tally or Tally(sum(planned.wanted.values()))
     wanted = Counter(planned.wanted)
     while wanted and tally.stopped is None:
         met = await _one_pass(desk, wanted, act, control, tally)
@@ -118,7 +122,7 @@ async def _one_pass(desk: Desk, wanted: Counter[str], act: Act, control: Control
     met = False
     refusals = 0
     until = time.monotonic() + PASS_SECONDS
-    async with desk.queue.hold() as hold:
+    async with desk.queue.hold(lasting_headers) as hold:
         while wanted and tally.stopped is None and time.monotonic() < until:
             held = await hold.take()
             if held is None:
@@ -143,7 +147,7 @@ async def _one_pass(desk: Desk, wanted: Counter[str], act: Act, control: Control
                 tally.done += 1
             _strike(wanted, letter.id)
             control.tell(tally)
-    if control.stop.is_set():
+    if wanted and control.stop.is_set():
         tally.stopped = "stopped by the operator"
     return met
 

@@ -19,7 +19,10 @@ WINDOW = 100
 
 
 async def export(desk: Desk, wanted: Filter, limit: int | None, write: Callable[[str], object]) -> Tally:
-    """Write a line for each letter that matches, the `limit` that arrived first; they stay where they are."""
+    """Write a line for each letter that matches, the `limit` that arrived first; they stay where they are.
+
+    `stopped` says so if some may be missing.
+    """
     tally = Tally(0)
     async with looking(desk, wanted) as look:
         while limit is None or tally.done < limit:
@@ -29,16 +32,21 @@ async def export(desk: Desk, wanted: Filter, limit: int | None, write: Callable[
             held, letter = found
             write(write_envelope(held.delivery, letter))
             tally.matched = tally.done = tally.done + 1
+        if look.shared:
+            tally.stopped = "somebody else holds some of the dead letters just now: those are not in it"
     return tally
 
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What an import would bring in, and the ids that are in the queue already and would be passed over."""
+    """What an import would bring in, and the ids that are in the queue already and would be passed over.
+
+    `shared`: somebody else holds letters, so that more of them may be there.
+    """
 
     summary: Summary
     present: frozenset[str]
-    lines: int
+    shared: bool
 
 
 async def plan_import(desk: Desk, lines: Callable[[], Iterable[bytes]]) -> ImportPlan:
@@ -49,12 +57,10 @@ async def plan_import(desk: Desk, lines: Callable[[], Iterable[bytes]]) -> Impor
         async for _, letter in look:
             present.add(letter.id)
     summary = Summary()
-    count = 0
     for _, letter in letters_in(lines(), desk):
-        count += 1
         if letter.id not in present:
             summary.add(letter)
-    return ImportPlan(summary, frozenset(present), count)
+    return ImportPlan(summary, frozenset(present), look.shared)
 
 
 async def import_letters(
@@ -64,7 +70,7 @@ async def import_letters(
 
     Raises AuditError, EnvelopeError or one of LINK_ERRORS.
     """
-    tally = Tally(planned.summary.count)
+    tally = control.tally = Tally(planned.summary.count)
     publisher = await desk.queue.publisher()
     batch: list[tuple[Delivery, Letter]] = []
     try:
@@ -78,6 +84,8 @@ async def import_letters(
             if len(batch) == WINDOW:
                 await _publish(desk, publisher, batch, audit, tally)
                 control.tell(tally)
+            if tally.stopped is not None:
+                break
         await _publish(desk, publisher, batch, audit, tally)
     finally:
         await publisher.close()
@@ -100,7 +108,7 @@ def letters_in(lines: Iterable[bytes], desk: Desk) -> Iterator[tuple[Delivery, L
 async def _publish(
     desk: Desk, publisher: Publisher, batch: list[tuple[Delivery, Letter]], audit: Audit, tally: Tally
 ) -> None:
-    """Publish `batch` and empty it."""
+    """Publish `batch` and empty it. When nothing of it is confirmed, more would not be either: `stopped` says so."""
     target = desk.queue.queues.dead
     for _, letter in batch:
         audit.letter(letter)
@@ -108,11 +116,12 @@ async def _publish(
         *(publisher.publish(each.body, each.headers, each.properties, routing_key=target) for each, _ in batch),
         return_exceptions=True,
     )
-    for end in ends:
-        if isinstance(end, PublishFailedError):
-            tally.failed += 1
-        elif isinstance(end, BaseException):
-            raise end
-        else:
-            tally.done += 1
     batch.clear()
+    refused = [end for end in ends if isinstance(end, PublishFailedError)]
+    tally.failed += len(refused)
+    tally.done += sum(end is None for end in ends)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, PublishFailedError):
+            raise end
+    if refused and len(refused) == len(ends):
+        tally.stopped = f"the broker takes nothing: {refused[0]}"

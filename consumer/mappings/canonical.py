@@ -1,11 +1,10 @@
 """The canonical event needs no mapping. Only when it cannot be read is it looked at for an envelope around it."""
 
-import sys
 from dataclasses import replace
 
 from consumer.core.delivery import Delivery
 from consumer.core.order import Malformed, read
-from consumer.mappings.mapping import Mapping, Result
+from consumer.mappings.mapping import FOREIGN_NUMBERS, Mapping, Result
 
 
 class CanonicalReader:
@@ -31,14 +30,12 @@ class CanonicalReader:
 
     def read(self, document: object, delivery: Delivery) -> Result:
         """The order in a decoded event; never an exception, whatever it holds."""
-        order = read(document)
+        max_lines = self.mapping.max_lines
+        order = read(document, max_lines)
         if not isinstance(order, Malformed):
             return order
         message = self.mapping.open(document, delivery)
-        inside = read(message.order) if message.peeled else order
+        inside = read(message.order, max_lines) if message.peeled else order
         if isinstance(inside, Malformed):
-            return replace(inside, detail=self.mapping.explained(inside.detail, message, _SAME_NUMBERS))
+            return replace(inside, detail=self.mapping.explained(inside.detail, message, FOREIGN_NUMBERS))
         return inside
-
-
-_SAME_NUMBERS = range(sys.maxsize)  # no line is left out, so that each keeps its number

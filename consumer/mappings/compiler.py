@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from consumer.core.order import MAX_LINES
 from consumer.mappings.amounts import MAX_EXPONENT, Amounts
 from consumer.mappings.envelope import AUTO, Peel, known_envelopes
 from consumer.mappings.eventrule import EventRule, Patterns
@@ -22,14 +23,14 @@ KEYS: dict[str, tuple[str, ...]] = {
 REQUIRED = (("order", "id"), ("order", "value"), ("order", "currency"), ("order", "lines"), ("line", "product"))
 
 
-def compile_mapping(source: Source) -> Mapping:
-    """The mapping that `source` describes; MappingError with every problem it has."""
-    return _Compiler(source).compile()
+def compile_mapping(source: Source, max_lines: int = MAX_LINES) -> Mapping:
+    """The mapping that `source` describes; MappingError with every problem it has. `max_lines`: see `Mapping`."""
+    return _Compiler(source, max_lines).compile()
 
 
 class _Compiler:
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, max_lines: int) -> None:
+        self._source, self._max_lines = source, max_lines
         self._problems: list[str] = []
 
     def compile(self) -> Mapping:
@@ -49,8 +50,10 @@ class _Compiler:
                 clicks=self._paths(("line", "clicks"), "line"),
                 skip=self._paths(("line", "skip"), "line"),
                 amounts=amounts,
+                max_clicks=self._max_lines,
             ),
             shop_hint=self._paths(("order", "shop_hint"), "order"),
+            max_lines=self._max_lines,
         )
         if self._problems:
             raise MappingError(self._problems)

@@ -5,8 +5,9 @@ of (fields, indexes, `||`, comparisons, filters) becomes a Python closure here; 
 A test holds both to the same answers.
 """
 
+import json
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +16,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.visitor import Options, TreeInterpreter
 
+from consumer.core.exact import exact
 from consumer.mappings.functions import FUNCTIONS, QUICK, ExactFunctions
 
 Node = dict[str, Any]
@@ -25,15 +27,23 @@ class ExpressionError(ValueError):
     """The text is no JMESPath expression; the message says where it goes wrong and what was expected."""
 
 
+# Brackets and operators within each other. The deepest of the built-in mappings has 8, and Python itself gives up
+# at some hundreds, which would be at the first order instead of when the mapping is loaded.
+DEPTH_LIMIT = 64
+_TOO_DEEP = f"expected at most {DEPTH_LIMIT} brackets and operators within each other"
+
+
 def compile_expression(text: str) -> Expression:
     """A function from a JSON value to what the expression finds in it, None where it finds nothing."""
     try:
         tree: Node = jmespath.compile(text).parsed
     except JMESPathError as error:
         raise ExpressionError(f"expected a JMESPath expression; {_complaint(error)}") from error
-    for node in _nodes(tree):
-        _check(node)
-    return _compiled(tree)
+    except RecursionError as error:
+        raise ExpressionError(_TOO_DEEP) from error
+    if tree["type"] == "expref":
+        raise ExpressionError(_STRAY)
+    return _compiled(_checked(tree))
 
 
 _EMPTY: tuple[object, ...] = ("", [], {})
@@ -54,30 +64,48 @@ def _complaint(error: JMESPathError) -> str:
     return f"cannot go on at {token!r}, character {place + 1}" if token else f"it breaks off at character {place + 1}"
 
 
-def _nodes(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.get("children", ()):
-        if isinstance(child, dict):
-            yield from _nodes(child)
+_STRAY = "& begins an argument of map(), sort_by(), min_by() or max_by(), and nothing else"
 
 
-def _check(node: Node) -> None:
+def _checked(node: Node, depth: int = 1) -> Node:
+    """The same tree with exact numbers in it. ExpressionError for what could otherwise fail at an order."""
+    if depth > DEPTH_LIMIT:
+        raise ExpressionError(_TOO_DEEP)
+    children = [_checked(each, depth + 1) if isinstance(each, dict) else each for each in node.get("children", ())]
+    kinds = [child["type"] if isinstance(child, dict) else None for child in children]
+    if node["type"] == "literal":
+        return {**node, "value": _literal_value(node["value"])}
     if node["type"] == "function_expression":
-        _check_call(node["value"], len(node["children"]))
-    if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
+        _check_call(node["value"], kinds)
+    elif "expref" in kinds:
+        raise ExpressionError(_STRAY)
+    if node["type"] == "subexpression" and kinds[0] == "not_expression":
         raise ExpressionError("! takes the first name only, which is never meant; put what it is to negate in brackets")
+    return {**node, "children": children}
 
 
-def _check_call(name: str, given: int) -> None:
+def _literal_value(value: object) -> object:
+    """What stands between backticks, numbers exact; the library reads NaN and 1e999 there, which no JSON has."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise ExpressionError("expected JSON between backticks, found a number that it does not have") from error
+    return exact(value)
+
+
+def _check_call(name: str, kinds: list[str | None]) -> None:
     """The library finds these out only when it evaluates the call, which would be at the first order."""
     if name not in FUNCTIONS:
         near = get_close_matches(name, FUNCTIONS, n=1, cutoff=0.0)[0]
         raise ExpressionError(f"no function {name}(); did you mean {near}()?")
-    signature = FUNCTIONS[name]
+    signature, given = FUNCTIONS[name], len(kinds)
     variadic = bool(signature and signature[-1].get("variadic"))
     if given < len(signature) or (given > len(signature) and not variadic):
         more = " or more" if variadic else ""
         raise ExpressionError(f"{name}() takes {len(signature)}{more} arguments, found {given}")
+    for place, kind in enumerate(kinds):
+        if kind == "expref" and "expref" not in signature[min(place, len(signature) - 1)]["types"]:
+            raise ExpressionError(_STRAY)
 
 
 _functions = ExactFunctions()
@@ -196,6 +224,9 @@ def _not(node: Node) -> Expression:
 def _comparator(node: Node) -> Expression:
     if node["value"] not in {"eq", "ne"}:
         return _by_library(node)
+    first, second = node["children"]
+    if first["type"] == "field" and second["type"] == "literal" and isinstance(second["value"], str):
+        return _name_comparator(first["value"], second["value"], wanted=node["value"] == "eq")
     left, right = (_compiled(child) for child in node["children"])
     wanted = node["value"] == "eq"
 
@@ -205,6 +236,11 @@ def _comparator(node: Node) -> Expression:
         return bool(same) is wanted
 
     return compare
+
+
+def _name_comparator(name: str, text: str, *, wanted: bool) -> Expression:
+    """A comparison like `key == 'neuroon_clicks'`, which a filter makes with each of perhaps 100,000 elements."""
+    return lambda value: (isinstance(value, dict) and value.get(name) == text) is wanted
 
 
 def _filter(node: Node) -> Expression:

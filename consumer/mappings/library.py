@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer.core.delivery import Delivery
+from consumer.core.order import MAX_LINES
 from consumer.mappings.canonical import CanonicalReader
 from consumer.mappings.compiler import compile_mapping
 from consumer.mappings.mapping import Mapping, Result
@@ -40,15 +41,18 @@ class Reader(Protocol):
         """The order, or what the event is instead; never an exception."""
 
 
-def load_reader(name_or_path: str) -> Reader:
-    """The mapping to work with, by its built-in name or as a file. MappingError if it cannot be used."""
-    mapping = load_mapping(name_or_path)
+def load_reader(name_or_path: str, max_lines: int = MAX_LINES) -> Reader:
+    """The mapping to work with, by its built-in name or as a file. MappingError if it cannot be used.
+
+    `max_lines`: lines of an order, and entries of one map of clicks, beyond which an event is malformed.
+    """
+    mapping = load_mapping(name_or_path, max_lines)
     return CanonicalReader(mapping) if name_or_path == CANONICAL else mapping
 
 
-def load_mapping(name_or_path: str) -> Mapping:
+def load_mapping(name_or_path: str, max_lines: int = MAX_LINES) -> Mapping:
     """The mapping itself, to be looked into. MappingError if it cannot be used."""
-    return compile_mapping(_source(name_or_path, GENERATIONS))
+    return compile_mapping(_source(name_or_path, GENERATIONS), max_lines)
 
 
 @cache

@@ -1,5 +1,6 @@
 """One line of a foreign order, brought into the canonical form."""
 
+from collections import ChainMap
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any
 
 from consumer.core.clicks import parse_clicks
 from consumer.core.identifier import to_identifier
+from consumer.core.order import check_number
 from consumer.mappings.amounts import Amounts, scaled
 from consumer.mappings.expression import is_true
 from consumer.mappings.message import Message
@@ -26,17 +28,24 @@ NOTHING_BOUGHT = "quantity is 0"
 
 @dataclass(frozen=True, slots=True)
 class LineRule:
-    """Where a line keeps what. `fields` has paths for the names above; `skip` tells which lines are not to count."""
+    """Where a line keeps what. `fields` has paths for the names above; `skip` tells which lines are not to count.
+
+    `max_clicks`: entries that a line's own map of clicks may have.
+    """
 
     fields: Dictionary[str, Paths]
     clicks: Paths
     skip: Paths
     amounts: Amounts
+    max_clicks: int
 
-    def translate(self, message: Message, clicks: Dictionary[str, str], exponent: int) -> dict[str, Any] | None:
-        """The canonical form of `message.line`; None if it is left out. ExponentError if it tells a senseless one.
+    def translate(
+        self, message: Message, number: int, order_clicks: dict[str, str], exponent: int
+    ) -> dict[str, Any] | None:
+        """The canonical form of `message.line`; None if it is left out. What is not found is left out.
 
-        `clicks` are the order's, `exponent` its own. What is not found is left out.
+        `number` is the line's, from 0; `order_clicks` and `exponent` are the order's. Raises ExponentError if the line
+        has a senseless exponent, TooManyError if it has more than `max_clicks` clicks of its own.
         """
         if self.skip and self._condition_met(message) is not None:
             return None
@@ -49,8 +58,7 @@ class LineRule:
             return None
         if self.amounts.exponent != 0:
             self._scale(line, message, exponent)
-        if self.clicks:
-            clicks = {**clicks, **parse_clicks(self.clicks.find(message))}
+        clicks = self._clicks(message, number, order_clicks) if self.clicks else order_clicks
         if clicks and len(self.fields["product"].texts) > 1:
             self._choose_product(line, message, clicks)
         if self.clicks and "searchLogId" not in line:
@@ -77,6 +85,12 @@ class LineRule:
         for name in ("unitPrice", "lineTotal"):
             if name in line:
                 line[name] = scaled(line[name], exponent)
+
+    def _clicks(self, message: Message, number: int, order_clicks: dict[str, str]) -> Dictionary[str, str]:
+        """The line's own clicks over the order's, which are not copied for each line."""
+        own = parse_clicks(self.clicks.find(message))
+        check_number(f"lines[{number}].neuroonClicks", own, self.max_clicks)
+        return ChainMap(own, order_clicks) if own else order_clicks
 
     def _choose_product(self, line: dict[str, Any], message: Message, clicks: Dictionary[str, str]) -> None:
         """Of several ids the one that the clicks know, since that is what Neuroon calls the product; else the first."""

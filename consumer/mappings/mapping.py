@@ -4,6 +4,7 @@ All rules about what an order may hold live in `core.order`. Here it is only fou
 """
 
 import re
+import sys
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from consumer.core.clicks import parse_clicks
 from consumer.core.delivery import Delivery
-from consumer.core.order import Malformed, OrderPaid, Refund, read
+from consumer.core.order import Malformed, OrderPaid, Refund, TooManyError, check_number, read
 from consumer.core.reading import Ignored
 from consumer.mappings.amounts import Amounts, ExponentError, scaled
 from consumer.mappings.envelope import Peel
@@ -34,12 +35,18 @@ ORDER_FIELDS = {
     "clicks": "neuroonClicks",
 }
 
+# The numbers of lines that are the foreign event's already.
+FOREIGN_NUMBERS = range(sys.maxsize)
+
 _PLACE = re.compile(r"(?:lines\[(?P<line>[0-9]+)\])?\.?(?P<field>\w+)?")
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """Where an event of one kind keeps what. `order` has paths for the names above."""
+    """Where an event of one kind keeps what. `order` has paths for the names above.
+
+    `max_lines`: lines of an order, and entries of one map of clicks, beyond which it is malformed.
+    """
 
     name: str
     about: str
@@ -50,6 +57,7 @@ class Mapping:
     order: Dictionary[str, Paths]
     line: LineRule
     shop_hint: Paths
+    max_lines: int
 
     @property
     def hints_at_shop(self) -> bool:
@@ -78,7 +86,10 @@ class Mapping:
         except ExponentError as error:
             order_id, shop_id = self._name("id", message), self._name("shop", message)
             return Malformed(f"amounts: {error}; {self._looked(self.amounts.at_order)}", order_id, shop_id)
-        order = read(event)
+        except TooManyError as error:
+            order_id, shop_id = self._name("id", message), self._name("shop", message)
+            return Malformed(self.explained(str(error), message, FOREIGN_NUMBERS), order_id, shop_id)
+        order = read(event, self.max_lines)
         if isinstance(order, OrderPaid):
             return order
         return replace(order, detail=self.explained(order.detail, message, numbers))
@@ -86,7 +97,7 @@ class Mapping:
     def translate(self, message: Message) -> tuple[dict[str, Any], list[int]]:
         """The canonical event, and for each of its lines the number it has in the foreign one.
 
-        Raises ExponentError. What is not found is left out.
+        Raises ExponentError, and TooManyError before any line is looked at. What is not found is left out.
         """
         event: dict[str, Any] = {}
         for name, paths in self.order.items():
@@ -99,27 +110,37 @@ class Mapping:
         if "orderValue" in event:
             exponent = self.amounts.of_order(message, event.get("currency"))
             event["orderValue"] = scaled(event["orderValue"], exponent)
+        rows = event.get("lines")
+        if isinstance(rows, list):
+            check_number("lines", rows, self.max_lines)
         event["neuroonClicks"] = clicks = self._clicks(message)
+        check_number("neuroonClicks", clicks, self.max_lines)
         numbers: list[int] = []
-        if isinstance(rows := event.get("lines"), list):
+        if isinstance(rows, list):
             event["lines"] = lines = []
             for number, message.line in enumerate(rows):
-                line = self.line.translate(message, clicks, exponent)
+                line = self.line.translate(message, number, clicks, exponent)
                 if line is not None:
                     lines.append(line)
                     numbers.append(number)
         return event, numbers
 
     def _clicks(self, message: Message) -> dict[str, str]:
-        """Of the places that may hold the cookie, the first that has an entry."""
+        """Of the places that may hold the cookie, the first that has an entry. Several paths may lead to one place."""
+        tried: object = None
         for value in self.order["clicks"].find_all(message) if "clicks" in self.order else ():
-            if clicks := parse_clicks(value):
+            if value is not tried and (clicks := parse_clicks(value)):
                 return clicks
+            tried = value
         return {}
 
     def _name(self, field: str, message: Message) -> str | None:
-        paths = self.order.get(field) or (self.shop_hint if field == "shop" else NOWHERE)
-        return identifier(paths.find(message))
+        return identifier(self._paths(field).find(message))
+
+    def _paths(self, field: str | None) -> Paths:
+        """Where [order] keeps a field; the shop may be told by its hint alone."""
+        paths = NOWHERE if field is None else self.order.get(field, NOWHERE)
+        return self.shop_hint if field == "shop" and not paths else paths
 
     def explained(self, detail: str, message: Message, numbers: Sequence[int]) -> str:
         """What is wrong, with the line's number in the foreign event, and where this mapping looked for it."""
@@ -135,7 +156,10 @@ class Mapping:
 
     def _paths_of(self, found: re.Match[str]) -> Paths:
         if found["line"] is None:
-            return next((self.order[key] for key, name in ORDER_FIELDS.items() if name == found["field"]), NOWHERE)
+            field = next((key for key, name in ORDER_FIELDS.items() if name == found["field"]), None)
+            return self._paths(field)
+        if found["field"] == ORDER_FIELDS["clicks"]:
+            return self.line.clicks
         names = {found["field"]} if found["field"] else {"lineTotal", "unitPrice"}
         texts = [text for key, paths in self.line.fields.items() if LINE_FIELDS[key] in names for text in paths.texts]
         return Paths(tuple(texts))

@@ -13,6 +13,8 @@ from consumer.sandbox.shops import Refusal
 
 RECORDED = b'{"status":"recorded"}'
 
+_PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
+
 _ENDLESS_CHUNK = b"x" * 16_384
 _SLOW_SECONDS = 0.2
 
@@ -29,6 +31,11 @@ def refuse(request: web.Request, refusal: Refusal) -> web.Response:
     return web.json_response(body, status=refusal.status)
 
 
+def challenge(status: int) -> web.Response:
+    """The page of a firewall that wants to see a browser."""
+    return web.Response(body=_PAGE, status=status, content_type="text/html", charset="utf-8")
+
+
 def phrase(status: int) -> str:
     """The usual words for a status, "Unknown" for one that has none."""
     try:
@@ -39,10 +46,11 @@ def phrase(status: int) -> str:
 
 async def spoil(request: web.Request, answer: web.Response, fault: Fault) -> web.StreamResponse:
     """Do to an answer what a fault says, except for its status and its delay."""
-    if fault.cut is not None:
+    if fault.cut is not None and fault.cut is not Cut.HANG_UP:
         return _cut(request, fault.cut)
     if fault.retry_after is not None:
-        answer.headers["Retry-After"] = fault.retry_after
+        for value in fault.retry_after.split("|"):
+            answer.headers.add("Retry-After", value)
     if fault.retry_after_date is not None:
         due = datetime.now(UTC) + timedelta(seconds=fault.retry_after_date)
         answer.headers["Retry-After"] = format_datetime(due, usegmt=True)

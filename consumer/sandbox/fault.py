@@ -19,6 +19,8 @@ kinds
   drop              close the connection instead of answering; nothing is recorded
   drop-after        record the order, then close the connection
   not-http          answer with bytes that are no HTTP; nothing is recorded
+  hang-up           answer as usual, and close the connection when it is used again
+  html              answer 200 with an HTML page, as a firewall does; nothing is recorded
   garbage           answer as usual, with random bytes for a body
   empty             answer as usual, with no body
   endless           answer as usual, with a body that never ends
@@ -27,10 +29,10 @@ kinds
 
 what else it does
   delay=500ms           wait before answering; the order is recorded before the wait
-  retry-after=3         header Retry-After in seconds
+  retry-after=3         header Retry-After: 3, 1m0s, 604800, anything; 30|120 sends it twice
   retry-after-date=3    header Retry-After as a date so many seconds ahead
   location=URL          header Location
-  body=KIND             garbage, empty, endless or slow, for a status
+  body=KIND             garbage, empty, endless, slow or html, for a status
 
 whom it hits (all must hold; without any, every conversion that is posted)
   share=0.1             that share of them, by chance (the same chance for the same --seed)
@@ -44,11 +46,12 @@ examples: 503:share=0.1   429:retry-after=3,order=ORD-7   drop-after:times=1   d
 
 
 class Cut(StrEnum):
-    """How an answer is withheld altogether."""
+    """How an answer is withheld altogether, or the next one on its connection."""
 
     DROP = "drop"
     DROP_AFTER = "drop-after"
     NOT_HTTP = "not-http"
+    HANG_UP = "hang-up"
 
 
 class Body(StrEnum):
@@ -58,6 +61,7 @@ class Body(StrEnum):
     EMPTY = "empty"
     ENDLESS = "endless"
     SLOW = "slow"
+    HTML = "html"
 
 
 @dataclass(frozen=True, slots=True)

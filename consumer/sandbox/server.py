@@ -6,12 +6,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self
+from weakref import WeakSet
 
 from aiohttp import web
 
-from consumer.sandbox.answer import RECORDED, refuse, spoil
+from consumer.sandbox.answer import RECORDED, challenge, refuse, spoil
 from consumer.sandbox.book import Book, Received, Seen
-from consumer.sandbox.fault import Cut, Fault, Faults
+from consumer.sandbox.fault import Body, Cut, Fault, Faults
 from consumer.sandbox.inspection import inspection_routes
 from consumer.sandbox.payload import flaws, order_id, read_payload, unexpected
 from consumer.sandbox.shops import DEFAULT_SHOP, Refusal, Registry, SandboxShop
@@ -53,6 +54,7 @@ class Sandbox:
         self.url = ""
         self._conflict_status = conflict_status
         self._runner: web.AppRunner | None = None
+        self._hanging_up: WeakSet[asyncio.Transport] = WeakSet()  # connections that end when they are used again
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> None:
         """Listen; port 0 takes a free one, `url` then says which. Raises OSError."""
@@ -102,6 +104,10 @@ class Sandbox:
 
     async def _conversion(self, request: web.Request) -> web.StreamResponse:
         at, shop_id = time.time(), request.match_info["shop"]
+        transport = request.transport
+        if transport is not None and transport in self._hanging_up:
+            transport.abort()
+            return web.Response(status=_CLIENT_GONE)
         try:
             body, payload = await _read(request)
         except ConnectionError:
@@ -114,7 +120,10 @@ class Sandbox:
             try:
                 if fault is None:
                     return answer
-                end = fault.cut or end
+                if fault.cut is Cut.HANG_UP and transport is not None:
+                    self._hanging_up.add(transport)
+                else:
+                    end = fault.cut or end
                 if fault.delay:
                     await asyncio.sleep(fault.delay)
                 return await spoil(request, answer, fault)
@@ -123,6 +132,8 @@ class Sandbox:
 
     def _answer(self, request: web.Request, body: bytes, payload: Any, at: float, fault: Fault | None) -> web.Response:
         status = fault.status if fault is not None else None
+        if fault is not None and fault.body is Body.HTML:
+            return challenge(status or 200)
         withheld = fault is not None and fault.cut in (Cut.DROP, Cut.NOT_HTTP)
         if withheld or (status is not None and status not in _SUCCESS):
             return refuse(request, Refusal(status or 500, "The sandbox was asked to fail"))

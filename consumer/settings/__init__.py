@@ -16,7 +16,8 @@ from consumer.core.ladder import Ladder, Rung
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop
 from consumer.settings import values
-from consumer.settings.shops import ShopsFileError, ShopsSource, read_secret_file, read_shops_file
+from consumer.settings.shops import ShopsFileError, read_secret_file
+from consumer.settings.source import ShopsSource
 
 __all__ = [
     "Settings",
@@ -25,7 +26,7 @@ __all__ = [
     "ShopsSource",
     "given_value",
     "read_settings",
-    "read_shops_file",
+    "variable",
 ]
 
 OUR_PREFIXES = ("CONSUMER_", "NEUROON_")
@@ -71,6 +72,9 @@ class Settings(BaseModel):
     neuroon_conflict: Annotated[str, BeforeValidator(values.one_of("refused", "known"))] = setting(
         "refused", "what a 409 means: refused (a dead letter) or known (recorded before)"
     )
+    neuroon_accept_any_2xx: Switch = setting(
+        "off", "on: a 2xx answer that is an HTML page counts as delivered too (off: it holds the shop)"
+    )
     amqp_url: Annotated[SecretStr, BeforeValidator(values.url("amqps", "amqp"))] = setting(
         "amqp://guest:guest@localhost:5672/", "the broker; amqp or amqps"
     )
@@ -80,6 +84,9 @@ class Settings(BaseModel):
     consumer_queue: Name = setting("neuroon.conversions", "the main queue, and every other's prefix")
     consumer_concurrency: Annotated[int, BeforeValidator(values.count(1, 65535))] = setting(
         "64", "orders in flight, which is the prefetch count too"
+    )
+    consumer_max_lines: Annotated[int, BeforeValidator(values.count(1, 100_000))] = setting(
+        "5000", "lines of one order, and entries of its clicks; more are malformed"
     )
     consumer_retry_delays: Rungs = setting("5s,30s,2m,10m,1h", "the retry ladder; tries = rungs + 1")
     consumer_hold_delay: OneRung = setting("1m", "how often an order of a held shop is looked at again")
@@ -93,7 +100,7 @@ class Settings(BaseModel):
     )
     consumer_enrich_timeout: Seconds = setting("5s", "how long that function may take for one event")
     consumer_http_addr: Annotated[tuple[str, int] | None, BeforeValidator(values.address)] = setting(
-        "0.0.0.0:8080", "where probes and metrics are served; off for none"
+        "127.0.0.1:8080", "where probes and metrics are served (the image sets 0.0.0.0:8080); off for none"
     )
     consumer_metrics_shops: Annotated[int, BeforeValidator(values.count(0, 100_000))] = setting(
         "200", "how many shops have a label of their own in the metrics; the rest is _other"
@@ -128,7 +135,7 @@ class Settings(BaseModel):
         single = None
         if self.neuroon_shop_id is not None and self.neuroon_api_key is not None:
             single = Shop(self.neuroon_shop_id, self.neuroon_api_key, self.neuroon_api_url, self.neuroon_origin)
-        key_file = environ.get("NEUROON_API_KEY_FILE")
+        key_file = variable(environ, "NEUROON_API_KEY_FILE")
         return ShopsSource(single, Path(key_file) if key_file else None, self.neuroon_shops_file, self.neuroon_api_url)
 
 
@@ -167,10 +174,10 @@ def require_shops(settings: Settings) -> None:
 
 
 def given_value(environ: Mapping[str, str], name: str) -> str | None:
-    """What is said for `name`, directly or in a file; an empty value counts as none."""
-    direct, path = environ.get(name), environ.get(f"{name}_FILE")
-    if not path or name == "NEUROON_SHOPS":
-        return direct or None
+    """The value of `name`, given directly or in a file, without the line break at its end; None if it is empty."""
+    direct, path = variable(environ, name), variable(environ, f"{name}_FILE")
+    if path is None or name == "NEUROON_SHOPS":
+        return direct
     if direct:
         raise SettingsError([f"{name} and {name}_FILE: expected one of them, found both"])
     try:
@@ -181,11 +188,18 @@ def given_value(environ: Mapping[str, str], name: str) -> str | None:
         raise SettingsError([f"{name}_FILE={path!r}: expected a short text file"]) from error
 
 
+def variable(environ: Mapping[str, str], name: str) -> str | None:
+    """An environment variable without the line break that `$(cat file)` in a YAML block leaves; None if it is empty."""
+    return environ.get(name, "").rstrip("\r\n") or None
+
+
 def _explain(error: ValidationError, given: Mapping[str, str]) -> Iterator[str]:
     for each in error.errors(include_input=False, include_url=False):
         name = str(each["loc"][0]).upper()
         expected = each["msg"].removeprefix("Value error, ")
-        shown = "" if name in SECRETS else f"={given.get(name)!r}"
+        value = given.get(name, "")
+        # A URL holds credentials before an @ and in its query.
+        shown = "" if name in SECRETS or "@" in value or "?" in value else f"={value!r}"
         yield f"{name}{shown}: {expected}"
 
 

@@ -94,21 +94,26 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def base_url(text: str) -> str:
-    """An http or https URL to append paths to: no query, no fragment, no trailing slash."""
+    """An http or https URL to append paths to: no credentials, no query, no fragment, no trailing slash.
+
+    It stands in logs and readiness messages, where a password must not.
+    """
     parts = urlsplit(url("http", "https")(text))
+    if "@" in parts.netloc:
+        raise ValueError("expected a URL without user and password")
     if parts.query or parts.fragment:
         raise ValueError("expected a URL without ? and #")
     return text.rstrip("/")
 
 
 def address(text: str) -> tuple[str, int] | None:
-    """Host and port from "0.0.0.0:8080", "[::1]:8080" or ":8080"; None from "off"."""
+    """Host and port from "127.0.0.1:8080", "[::1]:8080" or ":8080" (all addresses); None from "off"."""
     if text.lower() == "off":
         return None
     host, separator, port = text.rpartition(":")
     if not separator or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
-        raise ValueError("expected host:port such as 0.0.0.0:8080, or off")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the documented default of a container's probe port
+        raise ValueError("expected host:port such as 127.0.0.1:8080, or off")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what a port without a host means elsewhere too
 
 
 def ledger_url(text: str) -> str:

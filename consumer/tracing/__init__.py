@@ -32,6 +32,9 @@ class Handling(Protocol):
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         """See `Pipeline.escaped`."""
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """See `Pipeline.hand_back`."""
+
 
 class Tracing(Protocol):
     """What the program lets its tracing do."""

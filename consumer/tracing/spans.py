@@ -126,6 +126,10 @@ class TracedPipeline:
         """See `Pipeline.escaped`."""
         return await self.inner.escaped(delivery, error)
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        """See `Pipeline.hand_back`."""
+        return self.inner.hand_back(delivery)
+
 
 @dataclass(frozen=True, slots=True)
 class TracedNeuroon:

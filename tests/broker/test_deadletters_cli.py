@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from consumer.core import delivery as header
 from consumer.core.delivery import Delivery
 from consumer.deadletters.browse import Desk
 from consumer.devbroker import PrivateBroker
+from consumer.pipeline import Pipeline
 from consumer.sandbox import DEFAULT_SHOP, Sandbox
 from tests.conftest import Names
 from tests.support import broker as support
@@ -110,10 +112,15 @@ async def test_a_night_with_a_thousand_dead_letters(operator: Operator, broker: 
             assert len({each.subject.order for each in delivered}) == 500
 
 
-async def test_orders_that_die_again_are_told_by_cause(operator: Operator, broker: PrivateBroker, names: Names) -> None:
-    """A replay whose cause is not repaired ends with status 1 and the groups of the dead."""
+@pytest.mark.parametrize("ahead", [0, -3600])
+async def test_orders_that_die_again_are_told_by_cause(
+    operator: Operator, broker: PrivateBroker, names: Names, ahead: int
+) -> None:
+    """A replay whose cause is not repaired ends with status 1 and the groups of the dead, whatever the clocks say."""
     await bury(operator.desk, *four_causes(8))
-    async with Sandbox() as sandbox, InProcess(environment(broker.url, names, sandbox)):
+    async with Sandbox() as sandbox, InProcess(environment(broker.url, names, sandbox)) as running:
+        assert isinstance(running.app.pipeline, Pipeline)
+        running.app.pipeline.world.clock = lambda: time.time() + ahead
         chosen = ("--all", "--yes", "--follow", *operator.audited, "--json")
         status, out, _ = await operator.types("replay", *chosen)
     followed = json.loads(out)["followed"]

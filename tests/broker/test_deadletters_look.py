@@ -1,29 +1,33 @@
 """Looking at dead letters on a real broker: it costs nothing."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from consumer.adapters.deadletterqueue import DeadLetterQueue, NoQueueError
 from consumer.adapters.link import connect, short_channel
 from consumer.core import delivery as header
-from consumer.core.delivery import Delivery
+from consumer.core.delivery import Delivery, foreign_headers, times_returned
+from consumer.core.headers import Headers
 from consumer.core.settlement import Queues
 from consumer.deadletters import browse
-from consumer.deadletters.browse import Desk
+from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.filters import Filter
+from consumer.deadletters.letter import Letter
 from consumer.deadletters.sweep import plan
 from consumer.devbroker import PrivateBroker
 from tests.conftest import Names
 from tests.support import letters as invented
 from tests.support.dead_letter_desk import a_desk, bury, ids
 from tests.support.eventually import eventually
-from tests.support.program import ROOT
+from tests.support.program import ROOT, environment
 
 MANY = 3000
 
@@ -62,10 +66,11 @@ import asyncio, sys
 from consumer.adapters.deadletterqueue import DeadLetterQueue
 from consumer.adapters.link import connect
 from consumer.core.settlement import Queues
+from consumer.deadletters.letter import lasting_headers
 
 async def main():
     connection = await connect(sys.argv[1], "held")
-    async with DeadLetterQueue(connection, Queues(sys.argv[2])).hold() as hold:
+    async with DeadLetterQueue(connection, Queues(sys.argv[2])).hold(lasting_headers) as hold:
         while await hold.take() is not None:
             pass
         print("held", flush=True)
@@ -152,6 +157,64 @@ async def test_what_the_broker_moved_by_itself_is_listed_as_crashed(broker: Priv
         assert found[0] is not None
         assert (found[0][1].order, found[0][1].died_at is not None) == ("ORD-1", True)
         assert found[0][0].delivery.body == original.body
+
+
+async def test_reading_never_uses_up_a_delivery_limit(broker: PrivateBroker, names: Names) -> None:
+    """Read three times as often as the queue's limit allows returns: all letters are still there, as they were.
+
+    Nothing else than their place in the queue tells that they were published anew; one that the broker moved is told
+    of by headers of ours from then on.
+    """
+    limit = 12
+    async with await connect(broker.url, "test") as connection:
+        dead = f"{names.queue}.dlq"
+        async with short_channel(connection) as channel:
+            lowered: dict[str, Any] = {
+                "x-queue-type": "quorum",
+                "x-overflow": "reject-publish",
+                "x-delivery-limit": limit,
+            }
+            await channel.queue_declare(dead, durable=True, arguments=lowered)
+        desk = Desk(DeadLetterQueue(connection, Queues(names.queue)), invented.read)
+        await bury(desk, *many()[:40], replace(invented.crashed("ORD-crashed"), headers=Headers.of({"tenant": "x"})))
+        before = await everything(desk)
+        for _ in range(3 * limit):
+            assert (await browse.summarise(desk, Filter())).count == 41
+        after = await everything(desk)
+        assert [letter.order for _, letter in after] == [letter.order for _, letter in before]
+        assert [letter.id for _, letter in after] == [letter.id for _, letter in before]
+        for (now, letter), (then, _) in zip(after, before, strict=True):
+            assert (now.body, now.properties) == (then.body, then.properties)
+            assert foreign_headers(now.headers) == foreign_headers(then.headers)
+            assert letter.reason == ("crashed" if letter.order == "ORD-crashed" else "exhausted")
+
+
+async def everything(desk: Desk) -> list[tuple[Delivery, Letter]]:
+    async with looking(desk, Filter()) as look:
+        return [(held.delivery, letter) async for held, letter in look]
+
+
+async def test_watching_reads_the_letters_only_when_their_number_has_changed(
+    broker: PrivateBroker, names: Names
+) -> None:
+    """`summary --watch` prints each time and reads the queue twice: at the start, and after another order died."""
+    async with a_desk(broker.url, names) as desk:
+        await bury(desk, invented.letter("ORD-1"))
+        command = (sys.executable, "-m", "consumer", "dlq", "summary", "--watch", "1", "--json")
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=environment(broker.url, names), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        totals: list[int] = []
+        for number in range(6):
+            if number == 3:
+                await bury(desk, invented.letter("ORD-2"))
+            totals.append(json.loads(await process.stdout.readline())["total"])
+        process.terminate()
+        await process.wait()
+        assert (totals[0], totals[-1]) == (1, 2)
+        returned = {letter.order: times_returned(delivery) for delivery, letter in await everything(desk)}
+        assert returned == {"ORD-1": 2, "ORD-2": 1}
 
 
 async def test_newest_first_and_limited(broker: PrivateBroker, names: Names) -> None:

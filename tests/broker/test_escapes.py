@@ -43,6 +43,10 @@ class Failing:
         handled: Handled = await self._inner.escaped(delivery, error)  # type: ignore[attr-defined]
         return handled
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        handled: Handled = self._inner.hand_back(delivery)  # type: ignore[attr-defined]
+        return handled
+
 
 def failures(consumer: InProcess) -> float:
     return consumer.app.telemetry.registry.get_sample_value("neuroon_consumer_settling_failures_total") or 0.0
@@ -120,8 +124,8 @@ async def test_what_cannot_be_published_at_all_is_left_to_the_broker(
 
 def fail_settling(consumer: InProcess, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Let the first `times` publishes of each order fail unexpectedly."""
-    rabbit, failed = consumer.app.rabbit, Counter[bytes]()
-    settle = rabbit._settle
+    settling, failed = consumer.app.rabbit.settling, Counter[bytes]()
+    settle = settling.settle
 
     async def failing(session: object, tag: int, settlement: Settlement) -> bool:
         if isinstance(settlement, Move) and failed[settlement.body] < times:
@@ -129,7 +133,7 @@ def fail_settling(consumer: InProcess, monkeypatch: pytest.MonkeyPatch, times: i
             fail()
         return await settle(session, tag, settlement)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rabbit, "_settle", failing)
+    monkeypatch.setattr(settling, "settle", failing)
 
 
 def fail() -> NoReturn:

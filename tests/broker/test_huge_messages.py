@@ -26,14 +26,14 @@ async def test_huge_messages_are_read_a_few_at_a_time(
     huge = [b"%d" % index + b"x" * (2 * MEBIBYTE) for index in range(10)]
     async with Sandbox() as sandbox, desk(broker.url, names) as at_broker:
         async with InProcess(environment(broker.url, names, sandbox)) as consumer:
-            rabbit = consumer.app.rabbit
-            may_settle, settle = asyncio.Event(), rabbit._settle
+            rabbit, settling = consumer.app.rabbit, consumer.app.rabbit.settling
+            may_settle, settle = asyncio.Event(), settling.settle
 
             async def later(*arguments: object) -> bool:
                 await may_settle.wait()
                 return await settle(*arguments)  # type: ignore[arg-type]  # as they came
 
-            monkeypatch.setattr(rabbit, "_settle", later)
+            monkeypatch.setattr(settling, "settle", later)
             await at_broker.publish(*huge, order("ORD-1"))
             session = rabbit._session
             assert session is not None

@@ -64,6 +64,9 @@ class Stuck:
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         raise error
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        raise NotImplementedError
+
 
 async def test_orders_that_wait_while_nothing_moves_are_a_reason_to_restart(
     broker: PrivateBroker, names: Names, probes: Probes

@@ -14,6 +14,7 @@ from consumer.admission.gate import Gate
 from consumer.core.breaker import Closed
 from consumer.devbroker import PrivateBroker
 from consumer.sandbox import Sandbox, SandboxShop
+from consumer.telemetry import PREFIX
 from tests.conftest import Names
 from tests.support.broker import desk
 from tests.support.events import order
@@ -168,13 +169,39 @@ async def test_a_key_that_changes_is_tried_at_once(broker: PrivateBroker, names:
                 assert sum(each.end == "401" for each in sandbox.book.requests) < 6
                 assert "shop_a (401" in consumer.app._ready()["shops"].message
                 shops_file(tmp_path, {"shop_a": "sk_a"})
-                await eventually(lambda: any(line["event"] == "shops read again" for line in told))
+                await eventually(lambda: any(line["event"] == "shops file reloaded" for line in told))
                 await at_broker.publish(order("NEXT"))
                 await eventually(lambda: consumer.outcomes("NEXT") == ["delivered"])
                 assert not consumer.app.admission.held()
     (held,) = [line for line in told if line["event"] == "shop held"]
     assert (held["shop"], held["status"], held["cure"]) == ("shop_a", 401, "neuroon-consumer check")
     assert sum(line["event"] == "shop free again" for line in told) == 1
+
+
+async def test_a_shop_on_hold_waits_until_the_shops_file_lets_it_go(
+    broker: PrivateBroker, names: Names, tmp_path: Path
+) -> None:
+    """Readiness and metrics name the shop, and since when the file is unusable; its orders go out at try 1."""
+    file, enabled = tmp_path / "shops.toml", '[[shops]]\nid = "shop_a"\napi_key = "sk_a"\n'
+    file.write_text(f'{enabled}enabled = "hold"\n')
+    async with Sandbox([SandboxShop("shop_a", "sk_a")]) as sandbox, desk(broker.url, names) as at_broker:
+        async with InProcess(of_many(broker, names, sandbox, str(file), CONSUMER_HOLD_DELAY="300ms")) as consumer:
+            metric = consumer.app.telemetry.registry.get_sample_value
+            unusable = f"{PREFIX}_shops_unusable_since_timestamp_seconds"
+            await at_broker.publish(*(order(f"ORD-{index}") for index in range(5)))
+            await eventually(lambda: len(consumer.reports) >= 10)
+            assert consumer.app._ready()["shops"].message == "held: shop_a (by the shops file)"
+            assert metric(f"{PREFIX}_shop_held", {"shop": "shop_a"}) == 1
+            assert metric(unusable) == 0
+            file.write_text("")
+            await eventually(lambda: not consumer.app._ready()["shops file"].ok)
+            await eventually(lambda: (metric(unusable) or 0) > 0)
+            file.write_text(enabled)
+            await eventually(lambda: len(sandbox.orders) == 5)
+            assert {report.journey.attempt for report in consumer.reports} == {1}
+            assert metric(f"{PREFIX}_shop_held", {"shop": "shop_a"}) == 0
+            assert metric(unusable) == 0
+            assert consumer.app._ready()["shops file"].ok
 
 
 async def test_a_slow_api_gets_fewer_orders_at_a_time(broker: PrivateBroker, names: Names) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from consumer.adapters.publisher import Publisher
 from consumer.adapters.rung_proof import REPLY_TO, Probe, Prober, RungProof, read_probe
 from consumer.adapters.topology import TopologyError, declare
 from consumer.app import wanted_topology
-from consumer.core.delivery import ATTEMPT, DUE, PROBE, Delivery, Properties, read_journey
+from consumer.core.delivery import ATTEMPT, PROBE, WAIT_LEFT, Delivery, Properties
 from consumer.core.headers import Headers
 from consumer.core.settlement import Ack, Move
 from consumer.devbroker import PrivateBroker
@@ -192,28 +191,29 @@ async def test_a_probe_is_answered_by_whichever_replica_receives_it(vhost: str, 
         assert await prober.wait(answer, 20)
 
 
-async def test_an_order_waits_in_a_proven_queue_until_it_is_due() -> None:
-    """The longest that is not longer than its own; on the next round it is due at the same time as before."""
+async def test_an_order_waits_in_a_proven_queue_for_as_long_as_in_its_own() -> None:
+    """In the longest that is not longer; the rest, in a header, afterwards. So does one that another queue refuses."""
     wanted = wanted_topology(read_settings({}))
     main = wanted.main.name
     proof = RungProof("amqp://localhost/", wanted)
-    move = Move(f"{main}.retry.10m", b"{}", Headers.of({ATTEMPT: 4}), Properties())
-    assert await proof.detour(move, Delivery(b"{}")) is move
-    proof.suspect([main, f"{main}.retry.10m", f"{main}.retry.1h", f"{main}.dlq"])
-    begun = time.time()
-    first = await proof.detour(move, Delivery(b"{}"))
-    assert isinstance(first, Move)
-    assert (first.queue, first.body) == (f"{main}.retry.2m", b"{}")
-    due = read_journey(Delivery(b"", headers=first.headers), begun).due
-    assert due is not None
-    assert 600 <= due - begun < 630
-    # It comes back, is sent on to wait for the rest, for which the 10m queue would do, and goes to the 2m queue again.
-    again = await proof.detour(move, Delivery(b"{}", headers=first.headers))
-    assert isinstance(again, Move)
-    assert (again.queue, again.headers[DUE]) == (f"{main}.retry.2m", first.headers[DUE])
-    dead = Move(f"{main}.dlq", b"{}", Headers.of({}), Properties())
-    assert await proof.detour(dead, Delivery(b"{}")) is dead
-    assert await proof.detour(Ack(), Delivery(b"{}")) == Ack()
+    hold = Move(f"{main}.retry.1m", b"{}", Headers(), Properties())
+    move = Move(f"{main}.retry.10m", b"{}", Headers.of({ATTEMPT: 4, WAIT_LEFT: 1500}), Properties(), otherwise=hold)
+    dead = Move(f"{main}.dlq", b"{}", Headers(), Properties(), otherwise=hold)
+    assert await proof.detour(move) is move
+    proof.suspect([main, *(f"{main}.retry.{each}" for each in ("1m", "10m", "1h")), f"{main}.dlq"])
+    instead = await proof.detour(move)
+    assert isinstance(instead, Move)
+    assert instead.otherwise is not None
+    assert (instead.queue, dict(instead.headers)) == (f"{main}.retry.2m", {ATTEMPT: 4, WAIT_LEFT: 481_500})
+    assert (instead.otherwise.queue, instead.otherwise.headers[WAIT_LEFT]) == (f"{main}.retry.30s", 30_000)
+    instead = await proof.detour(dead)
+    assert isinstance(instead, Move)
+    assert (instead.queue, instead.otherwise and instead.otherwise.queue) == (f"{main}.dlq", f"{main}.retry.30s")
+    proof.suspect(f"{main}.retry.{each}" for each in ("5s", "30s", "2m"))
+    kept = proof.around(Move(f"{main}.retry.5s", b"{}", Headers(), Properties()), 1.0)
+    assert isinstance(kept, Move)
+    assert (kept.queue, kept.headers[WAIT_LEFT]) == (main, 4000)
+    assert await proof.detour(Ack()) == Ack()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.adapters.ledger import Deed, Note, Record, Wanted
+from consumer.adapters.ledger import NOTHING_MOVES, Deed, Note, Record, Wanted
 from consumer.adapters.ledger import sqlite as inside
 from consumer.adapters.ledger.memory import MemoryLedger
-from consumer.adapters.ledger.sqlite import migrate
 from consumer.adapters.ledger.sqliterows import write_lines
+from consumer.adapters.ledger.sqliteschema import migrate
 from consumer.core.outcome import (
     Conflict,
     Dead,
@@ -95,8 +95,8 @@ async def test_the_sql_and_the_model_agree(lines: list[Record | Note], batch: in
             assert inside._histories(connection, order, None) == await model.histories(order)
         keys = [(shop, order) for shop in ("shop_a", "foreign", "") for order in ("A", "B")]
         assert inside._standings(connection, keys) == await model.standings(keys)
-        tallies = inside._tallies(connection)
-        assert tallies == await model.tallies()
+        for moving in (NOTHING_MOVES, (NOON + 2, NOON + 6)):
+            assert inside._tallies(connection, moving) == await model.tallies(moving)
         assert inside._delivered(connection, [("shop_a", "A"), ("shop_a", "B")]) == await model.delivered(
             [("shop_a", "A"), ("shop_a", "B")]
         )

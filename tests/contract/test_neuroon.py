@@ -16,6 +16,7 @@ from consumer.core.reply import NOT_SENT
 from consumer.sandbox import DEFAULT_SHOP, Sandbox, SandboxShop
 from tests.support.neuroon import RawServer, conversion, payload, shop_at
 
+PAGE = "an HTML page instead of Neuroon's answer: Just a moment... Checking your browser"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -81,6 +82,20 @@ async def test_conflict(known_conflicts: bool, kind: type[Reply]) -> None:
         ("504:body=empty", Unavailable("answered 504", 504)),
         ("301:location=http://127.0.0.1:9/", Misconfigured(301, "redirected to http://127.0.0.1:9/")),
         ("308", Misconfigured(308, "The sandbox was asked to fail")),
+        ("402", Misconfigured(402, "The sandbox was asked to fail")),
+        ("407", Misconfigured(407, "The sandbox was asked to fail")),
+        ("423", Misconfigured(423, "The sandbox was asked to fail")),
+        ("451", Misconfigured(451, "The sandbox was asked to fail")),
+        ("421", Unavailable("answered 421", 421)),
+        ("421:count=1", Accepted(200)),
+        ("429:retry-after=1m0s", Throttled(429, 60.0)),
+        ("429:retry-after=30|120", Throttled(429, 120.0)),
+        ("403:retry-after=90", Misconfigured(403, "The sandbox was asked to fail", 90.0)),
+        ("413:retry-after=2m", Refused(413, "The sandbox was asked to fail", 120.0)),
+        ("html", Misconfigured(200, PAGE)),
+        ("201:body=html", Misconfigured(201, PAGE)),
+        ("403:body=html", Misconfigured(403, "Just a moment... Checking your browser")),
+        ("hang-up", Accepted(200)),
         ("garbage", Accepted(200)),
         ("empty", Accepted(200)),
         ("endless", Accepted(200)),
@@ -98,6 +113,13 @@ async def test_answer(sandbox: Sandbox, neuroon: Neuroon, fault: str, reply: Rep
     assert len(sandbox.orders) == recorded
     sandbox.fail()
     assert await neuroon.post(conversion("ORD-2"), shop_at(sandbox.url)) == Accepted(200)
+
+
+async def test_any_2xx_counts_where_that_is_set(sandbox: Sandbox) -> None:
+    """For a Neuroon, or a stand-in for it, that answers deliveries with a page."""
+    sandbox.fail("html")
+    async with Neuroon(timeout=5.0, accept_any_2xx=True) as api:
+        assert await api.post(conversion(), shop_at(sandbox.url)) == Accepted(200)
 
 
 async def test_retry_after_date(sandbox: Sandbox, neuroon: Neuroon) -> None:

@@ -95,7 +95,7 @@ def test_text_and_back(kind: dict[str, object], rest: dict[str, object]) -> None
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "'' is neither a status (200 to 599) nor delay=TIME nor one of drop, drop-after, not-http, garbage"),
+        ("", "'' is neither a status (200 to 599) nor delay=TIME nor one of drop, drop-after, not-http, hang-up"),
         ("199", "'199' is neither"),
         ("Drop", "'Drop' is neither"),
         ("delay=2", "delay must be a number with a unit, such as 500ms, 2s or 1m, not '2'"),
@@ -112,7 +112,7 @@ def test_text_and_back(kind: dict[str, object], rest: dict[str, object]) -> None
         ("503:shop=", "shop must be a shop id"),
         ("429:retry-after=ü", "retry-after must be printable ASCII"),
         ("429:retry-after-date=inf", "retry-after-date must be a number of seconds"),
-        ("500:body=gone", "body must be one of garbage, empty, endless, slow, not 'gone'"),
+        ("500:body=gone", "body must be one of garbage, empty, endless, slow, html, not 'gone'"),
         ("garbage:body=empty", "body is given twice"),
         ("503:times=1,times=2", "times is given twice"),
     ],
@@ -242,6 +242,29 @@ async def test_headers(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
     due = parsedate_to_datetime((await post(http)).headers["Retry-After"])
     assert 50 < (due - datetime.now(UTC)).total_seconds() <= 60
     assert (await post(http)).headers["Location"] == "http://h/x"
+    sandbox.fail("403:retry-after=1m0s|120")
+    assert (await post(http)).headers.get_list("Retry-After") == ["1m0s", "120"]
+
+
+async def test_page(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+    """A firewall's page stands before Neuroon: whatever its status, nothing behind it sees the order."""
+    sandbox.fail("html:times=1", "403:body=html")
+    for status in (200, 403):
+        answer = await post(http)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert answer.text.startswith("<!DOCTYPE html>")
+    assert not sandbox.orders
+    assert dict(sandbox.book.ends) == {"200": 1, "403": 1}
+
+
+async def test_hang_up(sandbox: Sandbox, http: httpx.AsyncClient) -> None:
+    """The answer is as it should be, and the connection no good any more; the next one works again."""
+    sandbox.fail("hang-up:times=1")
+    assert (await post(http)).status_code == 200
+    with pytest.raises(httpx.RemoteProtocolError):
+        await post(http)
+    assert [(await post(http)).status_code for _ in range(3)] == [200] * 3
+    assert dict(sandbox.book.ends) == {"200": 4}
 
 
 async def test_delay(sandbox: Sandbox, http: httpx.AsyncClient) -> None:

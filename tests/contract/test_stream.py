@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +16,9 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from consumer.adapters.brake import Brake
-from consumer.adapters.content import encode_properties
 from consumer.adapters.stream import DeliveryStream
 from consumer.core.delivery import Delivery
-from consumer.core.headers import Headers
-from tests.support.odd_messages import NOT_KEPT, OddMessage, nested, odd_messages, short, table
+from tests.support.odd_messages import OddMessage, nested, short
 
 OURS, OTHERS = 2, 1
 FRAME_MAX = 50
@@ -147,28 +144,6 @@ async def test_a_message_that_comes_back_is_shown_to_the_library_by_its_id() -> 
     method, head, ack = frames
     assert (method.name, ack.name) == ("Basic.Return", "Basic.Ack")
     assert (head.body_size, head.properties.message_id, head.properties.headers) == (0, "m-1", None)
-
-
-@given(odd_messages, st.lists(st.integers(1, 40), min_size=1, max_size=20))
-def test_any_message_arrives_as_it_was_sent(odd: OddMessage, pieces: list[int]) -> None:
-    """All fourteen properties and every type of header, in whatever pieces: the bytes that are kept are what came."""
-    head = struct.pack(">HHQ", 60, 0, len(odd.body)) + odd.encoded()
-    method = Basic.Deliver("c", 1, redelivered=False, exchange="e", routing_key="")
-    data = pamqp.frame.marshal(method, OURS) + struct.pack(">BHI", 2, OURS, len(head)) + head + b"\xce"
-    data += pamqp.frame.marshal(ContentBody(odd.body), OURS) if odd.body else b""
-    chunks: list[bytes] = []
-    at = 0
-    while at < len(data):
-        chunks.append(data[at : at + pieces[len(chunks) % len(pieces)]])
-        at += len(chunks[-1])
-    ((_, delivery),), _ = asyncio.run(fed(chunks))
-    assert (delivery.body, delivery.unreadable) == (odd.body, "")
-    foreign = [pair for pair in odd.headers if not pair[0].startswith(b"x-neuroon-")]
-    headers = Headers.of(delivery.headers)
-    assert headers.encode() == table(foreign)
-    kept = replace(odd, headers=(), properties={n: v for n, v in odd.properties.items() if n not in NOT_KEPT})
-    again = encode_properties(delivery.properties, b"", "").marshal()
-    assert again == replace(kept, properties=kept.properties | {"delivery_mode": b"\2", "message_id": b"\0"}).encoded()
 
 
 @given(st.binary(max_size=200))

@@ -30,6 +30,17 @@ def test_an_empty_queue_has_no_age_and_a_new_order_no_old_one() -> None:
     assert backlog.age(30_020) == 20
 
 
+def test_a_clock_that_was_a_year_ahead_hides_no_age() -> None:
+    """The queue was empty next year; set right, the age of what waits counts from that moment on."""
+    backlog = Backlog()
+    backlog.counted(0, 1e8)
+    backlog.counted(3, 500)
+    assert backlog.age(500) == 0
+    assert backlog.age(560) == 60
+    backlog.taken(550, 561)
+    assert backlog.age(561) == 11
+
+
 def test_it_grows_while_nothing_is_taken_and_shrinks_with_the_backlog() -> None:
     """It counts from the newest order taken; an older one that came back tells nothing."""
     backlog = Backlog()

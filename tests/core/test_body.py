@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.body import BODY_LIMIT, MEMBER_LIMIT, Unreadable, decode, decode_partially, decompress
+from consumer.core.body import BODY_LIMIT, MEMBER_LIMIT, VALUE_LIMIT, Unreadable, decode, decode_partially, decompress
 
 QUICK = settings(max_examples=150, deadline=None)
 
@@ -203,6 +203,34 @@ def test_members_are_counted() -> None:
     member = gzip.compress(b"")
     assert decode(member * (MEMBER_LIMIT - 1) + gzip.compress(b"1"), "gzip") == 1
     assert reason(member * (BODY_LIMIT // len(member)), "gzip") == "body: more than 64 gzip members"
+
+
+def test_a_limit_below_the_usual_counts_what_is_unpacked() -> None:
+    """Whether a body is small can be asked without unpacking more of it than that."""
+    body = gzip.compress(b"x" * 100)
+    assert decompress(body, "gzip", limit=100) == b"x" * 100
+    assert isinstance(decompress(body, "gzip", limit=99), Unreadable)
+    assert decompress(b"x" * 100, "utf-8", limit=100) == b"x" * 100
+    assert isinstance(decompress(b"x" * 100, limit=99), Unreadable)
+
+
+@pytest.mark.parametrize("value", ["0", "{}", "[]"], ids=["numbers", "objects", "lists"])
+def test_values_are_counted_before_any_of_them_is_made(value: str) -> None:
+    """A megabyte of brackets would be half a million lists. The detail has the number that is taken."""
+    each = 1 if value == "0" else 2
+    number = VALUE_LIMIT // each - 1
+    document = decode(f"[{','.join([value] * number)}]".encode())
+    assert isinstance(document, list)
+    assert len(document) == number
+    many = f"[{','.join([value] * (number + 3))}]".encode()
+    assert reason(many) == "body: more than 100,000 values, by its commas and brackets; at most that many are taken"
+    assert decode_partially(many) is None
+
+
+@pytest.mark.parametrize("number", [b"7" * 900_000, b"7" * 900_000 + b".5", b"-" + b"7" * 5_000], ids=len)
+def test_numbers_of_endless_digits_are_refused_with_their_place(number: bytes) -> None:
+    """Python takes seconds to make an integer of a million digits, and no id or amount has four thousand."""
+    assert reason(b'{"orderId":' + number + b"}").startswith("body: not JSON: number out of range at line 1 column")
 
 
 @QUICK

@@ -58,6 +58,9 @@ FORMS: dict[str, Callable[[dict[str, str]], str]] = {
     "Cookie header by http.cookies": lambda clicks: SimpleCookie({"neuroon_clicks": json.dumps(clicks)}).output(
         header="Cookie:"
     ),
+    "Cookie header by http.cookies, as a JSON string": lambda clicks: json.dumps(
+        SimpleCookie({"neuroon_clicks": json.dumps(clicks)}).output(header="Cookie:")
+    ),
     "Cookie header, encoded": lambda clicks: component("Cookie: a=b; neuroon_clicks=" + component(plain(clicks))),
 }
 FORM = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())

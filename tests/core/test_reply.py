@@ -40,9 +40,9 @@ def problem_of(body: object, status: int = 400) -> str:
     ("status", "kind"),
     [
         *((status, Accepted) for status in (200, 201, 202, 204, 299)),
-        *((status, Misconfigured) for status in (300, 301, 302, 304, 307, 308, 401, 403, 404)),
-        *((status, Refused) for status in (400, 402, 405, 409, 410, 413, 415, 418, 422, 499)),
-        *((status, Unavailable) for status in (408, 425, 500, 501, 502, 503, 504, 599, 100, 199, 600, 999, 0)),
+        *((status, Misconfigured) for status in (300, 301, 302, 304, 307, 308, 401, 402, 403, 404, 407, 423, 451)),
+        *((status, Refused) for status in (400, 405, 409, 410, 413, 415, 418, 422, 499)),
+        *((status, Unavailable) for status in (408, 421, 425, 500, 501, 502, 503, 504, 599, 100, 199, 600, 999, 0)),
         (429, Throttled),
     ],
 )
@@ -59,12 +59,54 @@ def test_known_conflict() -> None:
     assert read(Answer(400, b"no"), known_conflicts=True) == Refused(400, "no")
 
 
-@pytest.mark.parametrize("status", [429, 408, 425, 500, 503])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 408, 409, 413, 421, 422, 423, 425, 429, 451, 500, 503, 504])
 def test_wait_from_header(status: int) -> None:
-    """Whoever asks for a wait, too many requests or a server in trouble, gets it."""
+    """Whoever asks for a wait gets it, whatever the answer is beside that."""
     reply = read(Answer(status, retry_after="3"))
-    assert isinstance(reply, Throttled | Unavailable)
+    assert isinstance(reply, Throttled | Unavailable | Misconfigured | Refused)
     assert reply.after == 3.0
+
+
+def test_no_wait_is_read_from_the_body_of_a_refusal() -> None:
+    """Only the header makes a refusal one for now: an error body may have the field in every error."""
+    assert read(Answer(400, b'{"message": "no", "retryAfter": 0}')) == Refused(400, "no")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "shown"),
+    [
+        ("text/html", b"<html><title>Just a moment...</title></html>", ": Just a moment..."),
+        ("text/html; charset=UTF-8", b"ok", ": ok"),
+        ("TEXT/HTML", b"", ""),
+        ("application/xhtml+xml", b"<x/>", ""),
+        (None, b"<!DOCTYPE html>\n<html><body>Checking your browser</body>", ": Checking your browser"),
+        ("application/json", b"\n <HTML>no</HTML>", ": no"),
+        (None, b'<?xml version="1.0"?>\n<html xmlns="x">no</html>', ": no"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_a_page_is_no_delivery(status: int, content_type: str | None, body: bytes, shown: str) -> None:
+    """A firewall's challenge with a 2xx, by its type or by its first tag, holds the shop; a setting lets it pass."""
+    answer = Answer(status, body, content_type=content_type)
+    assert read(answer) == Misconfigured(status, f"an HTML page instead of Neuroon's answer{shown}")
+    passed = read_reply(answer, key=KEY, known_conflicts=False, now=NOW, accept_any_2xx=True)
+    assert passed == Accepted(status)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body"),
+    [
+        (200, "application/json", b'{"status":"recorded"}'),
+        (200, "application/json", b'"<html>"'),
+        (200, "text/plain", b"ok"),
+        (200, None, b"<htmlish>"),
+        (200, None, b"<recorded/>"),
+        (204, "text/html", b""),
+    ],
+)
+def test_what_is_no_page_is_a_delivery(status: int, content_type: str | None, body: bytes) -> None:
+    """Nobody documents the body of a 2xx, so that any other than a page will do; a 204 has none, whatever its type."""
+    assert read(Answer(status, body, content_type=content_type)) == Accepted(status)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +144,23 @@ def test_no_wait(body: bytes) -> None:
         (None, None),
         ("", None),
         ("-5", None),
-        ("3s", None),
+        ("3s", 3.0),
+        ("1m0s", 60.0),
+        ("2m", 120.0),
+        ("1h", 3600.0),
+        ("500ms", 0.5),
+        ("1h2m3.5S", 3723.5),
+        ("30 seconds", 30.0),
+        ("1 min 30 sec", 90.0),
+        ("8d", MAX_RETRY_AFTER),
+        ("30, 120", 120.0),
+        ("120,30", 120.0),
+        ("30, soon", 30.0),
+        ("5, Sun, 01 Mar 2026 12:00:30 GMT, Sunday, 01-Mar-26 12:02:00 GMT, 7", 120.0),
+        ("3x", None),
+        ("3s4", None),
+        ("s", None),
+        (",", None),
         ("soon", None),
         ("nan", None),
         ("inf", None),
@@ -113,7 +171,7 @@ def test_no_wait(body: bytes) -> None:
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    """Seconds, or a date in one of the three forms that HTTP has; never below 0, never above a week, else None."""
+    """Seconds, with a unit or without, or a date in one of HTTP's three forms; the longest of several; 0 to a week."""
     assert retry_after(value, NOW) == seconds
 
 

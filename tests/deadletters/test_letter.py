@@ -89,7 +89,7 @@ def test_any_message_is_a_letter(body: bytes, headers: dict[str, object]) -> Non
 def test_a_replayed_letter_begins_anew() -> None:
     """Attempt 1 and one replay more; what the death and the broker wrote is gone; what others wrote stays."""
     foreign = {"traceparent": "00-1-2-01", "tenant": "x", "x-death": [{"queue": "q"}], "x-delivery-count": 3}
-    delivery = letter("ORD-1", **foreign, **{header.REPLAYS: 1, header.DUE: "2026-01-01T00:00:00Z"})
+    delivery = letter("ORD-1", **foreign, **{header.REPLAYS: 1, header.WAIT_LEFT: 5000})
     assert replay_headers(delivery, read_letter(delivery, read)) == {
         "traceparent": "00-1-2-01",
         "tenant": "x",

@@ -86,7 +86,15 @@ def test_what_the_image_copies_is_not_kept_outside() -> None:
     assert all((ROOT / source).exists() for source in copied)
 
 
-def test_the_probe_asks_where_the_program_listens() -> None:
+def test_the_container_is_reached_from_outside() -> None:
+    """The image sets the address that the program listens at: its own default is this machine alone."""
+    address = re.search(r"CONSUMER_HTTP_ADDR=(\S+)", FINAL)
+    assert address is not None
+    assert address[1] == "0.0.0.0:8080"
+    assert "EXPOSE 8080" in FINAL
+
+
+def test_the_probe_asks_where_the_program_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Address and path are the program's own defaults, and a bad answer is a bad end."""
     from consumer.settings import Settings, values
     from consumer.web import LIVE
@@ -96,6 +104,9 @@ def test_the_probe_asks_where_the_program_listens() -> None:
     assert probe.probe("off") == ""
     (port,) = free_ports(1)
     assert "no answer" in probe.probe(f"127.0.0.1:{port}")
+    monkeypatch.setenv("CONSUMER_HTTP_ADDR", "off\n")  # a line break at the end is no part of a value
+    monkeypatch.setattr(sys, "argv", ["probe"])
+    assert probe.main() == 0
 
 
 def test_the_wheel_is_the_same_twice(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_ports_probes_and_grace_agree_with_the_code(overlay: str) -> None:
     (container,) = pod["containers"]
     settings = _settings(objects, container)
     assert settings.consumer_http_addr is not None
+    assert settings.consumer_http_addr[0] == "0.0.0.0"  # noqa: S104 - the kubelet asks from outside of the pod
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
     assert ports == {"http": settings.consumer_http_addr[1]}
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}

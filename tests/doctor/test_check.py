@@ -19,7 +19,7 @@ from consumer.devbroker import PrivateBroker
 from consumer.doctor import Finding, Level, check_budgets, check_management
 from consumer.doctor.management import _node
 from consumer.doctor.version import check_version
-from consumer.sandbox import Sandbox
+from consumer.sandbox import DEFAULT_SHOP, Sandbox
 from consumer.settings import read_settings
 from tests.conftest import Names
 from tests.support.eventually import eventually
@@ -151,6 +151,23 @@ async def test_what_cannot_be_asked_is_unknown(names: Names) -> None:
     assert {each.partition(":")[0] for each in found} == {"broker", "management API", "ledger", "shop shop_sandbox"}
     assert set(found.values()) == {"unknown"}
     assert "hush" not in str(found)
+
+
+async def test_a_shop_on_hold_is_named(vhost: str, names: Names, tmp_path: Path) -> None:
+    """A warning, since its orders are given up in the end; key and id are checked all the same."""
+    file = tmp_path / "shops.toml"
+    file.write_text(
+        f"[[shops]]\nid = '{DEFAULT_SHOP.id}'\napi_key = '{DEFAULT_SHOP.api_key}'\nenabled = 'hold'\n"
+        "[[shops]]\nid = 'shop_b'\napi_key = 'sk_wrong'\nenabled = 'hold'\n"
+    )
+    more = {"NEUROON_SHOP_ID": "", "NEUROON_API_KEY": "", "NEUROON_SHOPS_FILE": str(file)}
+    async with healthy(vhost, names, tmp_path, **more) as environ:
+        status, found = await check(environ)
+    on_hold = "on hold by the shops file: its orders wait"
+    assert status == 1
+    assert found.pop(f"shop {DEFAULT_SHOP.id}: {on_hold}") == "warning"
+    assert found.pop(f"shop shop_b: {on_hold}") == "warning"
+    assert list(found.values()) == ["error"]
 
 
 async def test_a_ledger_in_postgresql_is_looked_at(

@@ -22,7 +22,7 @@ from tests.support.events import order
 from tests.support.eventually import eventually
 from tests.support.inprocess import InProcess
 from tests.support.postgres import PrivatePostgres
-from tests.support.program import Consumer, command, environment
+from tests.support.program import ROOT, Consumer, command, environment
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ async def database(postgres_url: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def told(environ: dict[str, str], *arguments: str, status: int = 0) -> Any:
-    """What a command prints with --json."""
-    code, out, err = await command(environ, *arguments, "--json")
+async def told(environ: dict[str, str], *arguments: str, status: int = 0, root: Path = ROOT) -> Any:
+    """What a command prints with --json. `root`: where the program lies."""
+    code, out, err = await command(environ, *arguments, "--json", root=root)
     assert code == status, err
     return json.loads(out)
 

@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from consumer.adapters.outboxtable.mysqlurl import MysqlUrl
-from consumer.sandbox import Sandbox
+from consumer.sandbox import DEFAULT_SHOP, Sandbox
 from tests.conftest import Names
 from tests.support.eventually import eventually
 from tests.support.mariadb import PrivateMariadb
@@ -134,3 +134,38 @@ async def test_a_stop_comes_between_two_claims(names: Names, tmp_path: Path) -> 
                 "SELECT COUNT(*) FROM neuroon_conversion_outbox WHERE synced_at IS NOT NULL"
             )
         assert 0 < told["synced"] == synced == len(sandbox.orders) < 1000
+
+
+SHOP = "[[shops]]\nid = '{id}'\napi_key = '{key}'\n"
+
+
+async def test_rows_of_a_shop_on_hold_are_left_and_a_broken_shops_file_ends_nothing(
+    names: Names, tmp_path: Path
+) -> None:
+    """`enabled = "hold"` costs a row no attempt; with --every the file may break, and what it says then is heeded."""
+    path, shops = tmp_path / "shop.db", tmp_path / "shops.toml"
+    shop = SHOP.format(id=DEFAULT_SHOP.id, key=DEFAULT_SHOP.api_key)
+    shops.write_text(f"{shop}enabled = 'hold'\n")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(RECIPE)
+        put_row = "INSERT INTO neuroon_conversion_outbox (order_id, payload) VALUES (?, ?)"
+        connection.execute(put_row, ("ORD-1", json.dumps(payload("ORD-1"))))
+        async with Sandbox() as sandbox:
+            environ = environment("amqp://unused", names, sandbox, NEUROON_SHOPS_FILE=str(shops), LEDGER_URL="none")
+            environ |= {"OUTBOX_URL": f"sqlite:///{path}", "NEUROON_SHOP_ID": "", "NEUROON_API_KEY": ""}
+            status, out, err = await command(environ, "outbox", "flush", "--json")
+            assert (status, json.loads(out)) == (0, {"rows": 1, "synced": 0, "failed": 0}), err
+            assert connection.execute("SELECT attempts, synced_at FROM neuroon_conversion_outbox").fetchall() == [
+                (0, None)
+            ]
+            async with flushing(environ, "--every", "100ms") as process:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                assert await process.stdout.readline() == b"1 rows: 0 synced, 0 failed\n"
+                shops.write_text("")
+                async with asyncio.timeout(30):
+                    while b"shops file reload failed" not in (line := await process.stderr.readline()):
+                        assert line
+                assert sandbox.orders == []
+                shops.write_text(shop)
+                await eventually(lambda: len(sandbox.orders) == 1, timeout=30)

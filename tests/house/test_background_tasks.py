@@ -29,9 +29,9 @@ OTHERS = {
     "admission/__init__.py Admission._suspect": "some seconds; its exception is that of the orders that wait for it",
     # Threads.
     "logsink.py LogSink.__init__": "restarts itself, as the supervisor says",
-    "adapters/ledger/lane.py Lane.call": "ends with its connection: whatever a call raises goes to who awaits it",
+    "adapters/jobthread.py JobThread.call": "ends with its connection: whatever a call raises goes to who awaits it",
+    "adapters/ledger/postgres.py PostgresStore.migrate": "awaited, and told to stop with the store",
     "adapters/collector.py Collector.close": "awaited, within the grace",
-    "adapters/outboxtable/mysql.py MysqlOutbox.open": "`outbox flush`, which comes to an end",
 }
 
 

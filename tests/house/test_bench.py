@@ -14,12 +14,17 @@ from bench.harness.record import as_json, as_markdown
 from bench.harness.sink import Book
 from bench.harness.table import base, lines, notes
 from bench.harness.usage import Usage
+from bench.harness.worst import PLATFORMS, compressed, plain, worst
 from bench.model import Cost, Load, Need, need
 from bench.workloads.drain import DRAIN, sample
-from consumer.core.body import decode
+from consumer.core.body import BODY_LIMIT, decode
 from consumer.core.delivery import Delivery
-from consumer.core.order import OrderPaid
-from consumer.mappings import load_reader
+from consumer.core.order import Malformed, OrderPaid
+from consumer.core.reading import Several
+from consumer.core.shop import Shops
+from consumer.intake import Intake
+from consumer.mappings import builtin_names, load_reader
+from consumer.workload import LIGHT
 
 FACTS = {"cpu": "a processor", "packages": {"httpx": "0.28.1"}}
 
@@ -101,6 +106,24 @@ def test_every_event_is_an_order_of_its_own_number(template: bytes, mapping: str
     assert order.order_id.endswith("00001234")
     assert len(body) == len(template)
     assert order.clicks
+
+
+@pytest.mark.parametrize("mapping", builtin_names())
+def test_the_worst_messages_fit_and_are_bad_in_the_way_that_is_meant(mapping: str) -> None:
+    """Every built-in mapping has its own; those of the most lines are orders, of which each line is posted."""
+    assert set(PLATFORMS) == set(builtin_names())
+    intake = Intake(load_reader(mapping), lambda: Shops(()))
+    small, large = dict(worst(mapping, LIGHT)), dict(worst(mapping, BODY_LIMIT))
+    assert max(map(len, small.values())) <= LIGHT
+    assert max(map(len, large.values())) <= BODY_LIMIT
+    for name in ("most_lines", "own_clicks", "long_search"):
+        for delivery in (plain(small[name]), compressed(small[name])):
+            order = intake(delivery)
+            assert isinstance(order, OrderPaid), (name, order)
+            assert order.clicks or all(line.search_log_id for line in order.lines)
+    assert isinstance(intake(plain(large["array"])), Several)
+    assert isinstance(intake(plain(large["too_many_lines"])), Malformed)
+    assert isinstance(intake(plain(large["too_many_clicks"])), Malformed)
 
 
 def test_results_are_kept_whole() -> None:

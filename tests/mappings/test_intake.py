@@ -9,8 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from consumer.adapters import enrichment
-from consumer.adapters.enrichment import Enrich, Enrichment, NoEnrichmentError, exact, load_enrichment
+from consumer.adapters.enrichment import Enrich, Enrichment, NoEnrichmentError, load_enrichment
 from consumer.core.delivery import Delivery, Properties
+from consumer.core.exact import exact
 from consumer.core.order import Malformed, OrderPaid
 from consumer.core.reading import Reading, Several, Unready
 from consumer.core.shop import Shop, Shops

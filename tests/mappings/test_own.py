@@ -168,3 +168,11 @@ def test_the_shop_can_come_from_a_header() -> None:
     mapping = own(MARKETPLACE.replace("[order]", '[order]\nshop = "$header.X-Shop-Domain"'))
     assert order(mapping, MARKETPLACE_EVENT, {"x-shop-domain": b"a.example"}).shop_id == "a.example"
     assert not mapping.hints_at_shop
+
+
+def test_a_hint_at_the_shop_that_is_no_name_is_told_with_its_place() -> None:
+    """Only `shop_hint` tells the shop here, so that the detail cannot name the paths of `shop`."""
+    mapping = own(MARKETPLACE.replace("[order]", '[order]\nshop_hint = "store"'))
+    assert malformed(mapping, MARKETPLACE_EVENT | {"store": {"id": 7}}) == (
+        'shopId: expected text or an integer, found an object; mapping own looked at "store"'
+    )

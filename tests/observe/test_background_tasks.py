@@ -100,7 +100,7 @@ def app(environ: dict[str, str]) -> App:
 @pytest.fixture
 def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """For a program that does often what it usually does rarely."""
-    monkeypatch.setattr("consumer.app.SHOPS_SECONDS", 0.02)
+    monkeypatch.setattr("consumer.settings.source.POLL_SECONDS", 0.02)
     monkeypatch.setattr("consumer.health.TICK_SECONDS", 0.02)
     monkeypatch.setattr("consumer.balance.FIRST_PAUSE", 0.02)
     return monkeypatch
@@ -176,7 +176,7 @@ def _api_recovery(app: App) -> Again:
     async def again() -> None:
         shop = next(iter(app.shops.shops.shops))
         api = app.admission._api(shop)
-        app.admission._become(api, breaker.opened(api.state, time.time()), shop)
+        app.admission._become(api, breaker.opened(api.state, time.monotonic()), shop)
         await eventually(lambda: isinstance(api.state, Probing))
 
     return again

@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ from consumer.adapters.link import connect
 from consumer.adapters.publisher import Publisher
 from consumer.adapters.topology import declare
 from consumer.app import App, letter_reader, load_shops, wanted_topology
-from consumer.core.delivery import Journey, Properties
+from consumer.core.delivery import Delivery, Journey, Properties
+from consumer.core.order import Malformed, OrderPaid, Refund
 from consumer.core.outcome import Delivered
 from consumer.core.settlement import Subject
 from consumer.core.shop import Shops
@@ -27,6 +29,7 @@ from consumer.sandbox import Sandbox
 from consumer.settings import read_settings
 from consumer.stock import Stock
 from consumer.telemetry import OTHER, Telemetry
+from consumer.workload import LIGHT
 from tests.conftest import Names
 from tests.support.broker import desk
 from tests.support.events import order
@@ -85,6 +88,30 @@ async def test_the_first_money_is_told_at_once_and_gone_with_the_letters(broker:
         await at_broker.take_dead()
         await stock.count(at_broker.connection)
         assert _value(telemetry.registry, "dead_letters_value", currency="EUR") is None
+
+
+async def test_large_letters_are_read_beside_the_event_loop(broker: PrivateBroker, names: Names) -> None:
+    """Their money counts like that of small ones, and reading them holds nothing up."""
+    settings, telemetry = read_settings(environment(broker.url, names)), Telemetry()
+    wanted, usual = wanted_topology(settings), letter_reader(settings, lambda: Shops(()))
+    here, read_here = threading.get_ident(), dict[str | None, bool]()
+
+    def read(delivery: Delivery) -> OrderPaid | Malformed | Refund:
+        found = usual(delivery)
+        read_here[found.order_id] = threading.get_ident() == here
+        return found
+
+    stock = Stock(broker.url, wanted, settings.routes.queues, telemetry, read)
+    async with desk(broker.url, names) as at_broker:
+        await declare(at_broker.connection, wanted)
+        publisher = await Publisher.open(at_broker.connection)
+        for body in (order("SMALL"), order("LARGE") + b" " * LIGHT):
+            await publisher.publish(body, {}, Properties("application/json"), routing_key=f"{names.queue}.dlq")
+        for _ in range(2):
+            await stock.count(at_broker.connection)
+        await at_broker.take_dead()
+    assert _value(telemetry.registry, "dead_letters_value", currency="EUR") == pytest.approx(2 * 24.99)
+    assert read_here == {"SMALL": True, "LARGE": False}
 
 
 @asynccontextmanager

@@ -67,6 +67,9 @@ class Ending:
     async def escaped(self, delivery: Delivery, error: Exception) -> Handled:
         return self._handled
 
+    def hand_back(self, delivery: Delivery) -> Handled:
+        return self._handled
+
 
 def ids(span: ReadableSpan) -> tuple[int, int | None]:
     """Trace and parent."""

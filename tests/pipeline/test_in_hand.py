@@ -16,7 +16,6 @@ from consumer.core.order import parse
 from consumer.core.outcome import Dead, DeadReason, Delivered, Duplicate, Outcome, Retry, RetryReason, Untried
 from consumer.core.settlement import Queues, Routes
 from consumer.core.shop import Shop, Shops
-from consumer.outbox import Patient
 from consumer.pipeline import Pipeline, Surroundings
 from tests.support.eventually import eventually
 
@@ -146,15 +145,3 @@ async def test_what_is_not_posted_is_in_nobodys_hand() -> None:
     hand.in_hand.add(ONE)  # its record needs none
     await pipeline(hand, Courier(hand, Untried)).handle(delivery(neuroonClicks={}))
     assert hand.told == ["record"]
-
-
-async def test_a_flush_of_an_outbox_lets_go_when_its_records_are_written() -> None:
-    """They are kept until the rows are marked; a consumer may have an event of the same order meanwhile."""
-    hand = Hand()
-    patient = Patient(hand)
-    ours = pipeline(hand, Courier(hand, lambda: Delivered(200)))
-    ours.ledger = patient
-    await ours.handle(delivery())
-    assert (hand.in_hand, hand.told) == ({ONE}, [])
-    await patient.release()
-    assert hand.told == ["record", "let go"]

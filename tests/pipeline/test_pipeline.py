@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field, replace
 
+import pytest
 from pydantic import SecretStr
 
 from consumer.adapters.ledger.memory import MemoryLedger
@@ -30,6 +31,7 @@ from consumer.core.outcome import (
     Unavailable,
     judge,
 )
+from consumer.core.reading import Reading
 from consumer.core.settlement import Ack, Move, Queues, Routes
 from consumer.core.shop import Shop, Shops
 from consumer.pipeline import Handled, Pipeline, Surroundings
@@ -195,7 +197,7 @@ async def test_the_tries_end_in_the_dead_letters() -> None:
     assert letter[header.ATTEMPT] == 3
     assert letter[header.EXCHANGE] == "order.paid"
     assert letter[header.MESSAGE_ID] == "m-1"
-    assert header.DUE not in letter
+    assert header.WAIT_LEFT not in letter
 
 
 async def test_the_longest_jitter_never_shortens_a_wait() -> None:
@@ -216,8 +218,8 @@ async def test_the_longest_jitter_never_shortens_a_wait() -> None:
 
 
 async def test_retry_after_is_a_floor_and_costs_no_try() -> None:
-    """429 with 7200 s: through the longest queues again and again, never posted before, the attempt unchanged."""
-    world = World(Neuroon([Throttled(429, 7200.0), Accepted(200)]))
+    """429 with 290 s: through the longest queues again and again, never posted before, the attempt unchanged."""
+    world = World(Neuroon([Throttled(429, 290.0), Accepted(200)]))
     pipeline = world.pipeline()
     move = moved(await pipeline.handle(fresh()))
     waits = {"5s": 5.0, "30s": 30.0, "1m": 60.0}
@@ -227,25 +229,103 @@ async def test_retry_after_is_a_floor_and_costs_no_try() -> None:
         if back.report is not None:
             break
         move = moved(back)
-    assert 7200 <= world.now - NOW < 7300
+    assert 290 <= world.now - NOW < 310
     assert outcome(back) == Delivered(200)
     assert back.report.journey.attempt == 1
 
 
+@pytest.mark.parametrize(
+    "reply", [Throttled(429, 604_800.0), Unavailable("answered 503", 503, 3600.0), Refused(413, "later", 301.0)]
+)
+async def test_a_floor_of_hours_is_asked_about_from_the_hold_queue(reply: Reply) -> None:
+    """Who asks for a wait of hours or a week is asked again a minute later, and tries before its time cost nothing."""
+    world = World(Neuroon([reply, reply, Accepted(200)]))
+    pipeline = world.pipeline()
+    delivery = fresh()
+    for _ in range(2):
+        move = moved(await pipeline.handle(delivery))
+        assert (move.queue, move.headers[header.ATTEMPT]) == ("q.retry.1m", 1)
+        assert header.WAIT_LEFT not in move.headers
+        world.now += 60.01
+        delivery = Delivery(move.body, "", "q", move.headers, move.properties)
+    assert outcome(await pipeline.handle(delivery)) == Delivered(200)
+
+
 async def test_a_wrong_set_up_holds_the_shop_and_kills_nothing() -> None:
-    """401: into the hold queue, attempt unchanged, for as long as the longest hold; then dead, `exhausted`."""
+    """401: into the hold queue, attempt unchanged, until it waited longer than the longest hold; then `exhausted`."""
     world = World(Neuroon([Misconfigured(401, "key")]))
     pipeline = world.pipeline()
     delivery = fresh()
-    for _ in range(60):
+    for _ in range(61):
         move = moved(await pipeline.handle(delivery))
         assert (move.queue, move.headers[header.ATTEMPT]) == ("q.retry.1m", 1)
         delivery = Delivery(move.body, "", "q", move.headers, move.properties)
         world.now += 60.001
-    world.now += 60
     end = outcome(await pipeline.handle(delivery))
     assert isinstance(end, Dead)
     assert (end.reason, end.status) == (DeadReason.EXHAUSTED, 401)
+
+
+HOUR, YEAR = 3600.0, 365 * 86400.0
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, YEAR, -YEAR])
+async def test_a_clock_that_is_set_makes_no_wait_longer(jump: float) -> None:
+    """A wait of two hops, with a jump: the second hop is what was left, and then the order is tried."""
+    world = World(Neuroon([Unavailable("503", 503), Accepted(200)]), draw=0.0)
+    pipeline = world.pipeline()
+    first = moved(await pipeline.handle(fresh(None, **{header.ATTEMPT: 2})))
+    world.now += 30 + jump
+    second = moved(await pipeline.handle(Delivery(first.body, "", "q", first.headers, first.properties)))
+    assert (first.queue, second.queue) == ("q.retry.30s", "q.retry.5s")
+    world.now += 5 - jump
+    back = await pipeline.handle(Delivery(second.body, "", "q", second.headers, second.properties))
+    assert outcome(back) == Delivered(200)
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, YEAR, -YEAR])
+async def test_a_clock_that_is_set_uses_up_no_waiting_time(jump: float) -> None:
+    """An order of a held shop waits a minute 61 times, just over the longest hold, wherever the clock goes."""
+    world = World(Neuroon([Misconfigured(401, "key")]))
+    pipeline = world.pipeline()
+    delivery = fresh()
+    waits = 0
+    while (move := moved(await pipeline.handle(delivery))).queue != "q.dlq":
+        waits += 1
+        world.now += 60 + (jump if waits % 10 == 5 else 0)
+        delivery = Delivery(move.body, "", "q", move.headers, move.properties)
+    assert waits == 61
+
+
+async def test_the_clock_measures_no_duration() -> None:
+    """A clock that is set back in the middle gives no negative duration, which would count as a quick one."""
+    world = World(Neuroon([Accepted(200)]))
+    pipeline = world.pipeline()
+    read = pipeline.read
+
+    def set_back(delivery: Delivery) -> Reading | Awaitable[Reading]:
+        world.now -= HOUR
+        return read(delivery)
+
+    pipeline.read = set_back
+    report = (await pipeline.handle(fresh())).report
+    assert report is not None
+    assert 0 <= report.milliseconds < HOUR
+
+
+async def test_a_shop_on_hold_keeps_its_orders_waiting_untried() -> None:
+    """`enabled = "hold"`: into the hold queue without a POST and without costing a try; afterwards they are posted."""
+    world = World(Neuroon([Accepted(200)]), shops=Shops([replace(SHOP, hold=True)]))
+    pipeline = world.pipeline()
+    delivery = fresh()
+    for _ in range(3):
+        handled = await pipeline.handle(delivery)
+        move = moved(handled)
+        assert (move.queue, move.headers[header.ATTEMPT], move.headers[header.REASON]) == ("q.retry.1m", 1, "held")
+        delivery = Delivery(move.body, "", "q", move.headers, move.properties)
+    assert world.neuroon.posted == []
+    world.shops = Shops([SHOP])
+    assert outcome(await pipeline.handle(delivery)) == Delivered(200)
 
 
 async def test_what_cannot_be_read_is_dead_at_once_and_whole() -> None:
@@ -306,7 +386,7 @@ async def test_an_error_of_ours_costs_a_try_and_ends_as_bug() -> None:
 
 async def test_forged_headers_do_no_harm() -> None:
     """Headers of ours with nonsense in them count as absent."""
-    nonsense = {name: [object()] for name in (header.ATTEMPT, header.FIRST_SEEN, header.DUE, header.MESSAGE_ID)}
+    nonsense = {name: [object()] for name in (header.ATTEMPT, header.FIRST_SEEN, header.WAIT_LEFT, header.MESSAGE_ID)}
     handled = await handle(World(Neuroon([Accepted(200)])), fresh(None, **nonsense))
     assert outcome(handled) == Delivered(200)
 

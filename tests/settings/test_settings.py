@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.settings import Settings, SettingsError, read_settings
-from consumer.settings.shops import ShopsFileError, ShopsSource
+from consumer.settings import Settings, SettingsError, given_value, read_settings
 
 
 def problems(environ: dict[str, str]) -> str:
@@ -20,7 +19,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.consumer_request_timeout == 10.0
     assert [rung.name for rung in settings.consumer_retry_delays] == ["5s", "30s", "2m", "10m", "1h"]
     assert settings.routes.ladder.tries == 6
-    assert settings.consumer_http_addr == ("0.0.0.0", 8080)  # noqa: S104 - the documented default
+    assert settings.consumer_http_addr == ("127.0.0.1", 8080)
 
 
 def test_a_mistyped_name_is_refused_with_the_nearest_known_one() -> None:
@@ -50,7 +49,7 @@ def test_what_kubernetes_adds_for_a_service_is_not_a_mistyped_name() -> None:
         ("CONSUMER_RETRY_DELAYS", "5s,soon", "a duration above 0 such as 250ms"),
         ("CONSUMER_RETRY_DELAYS", "0s", "a duration above 0"),
         ("CONSUMER_REQUEST_TIMEOUT", "10", "a duration above 0 such as 250ms"),
-        ("CONSUMER_HTTP_ADDR", "8080", "host:port such as 0.0.0.0:8080, or off"),
+        ("CONSUMER_HTTP_ADDR", "8080", "host:port such as 127.0.0.1:8080, or off"),
         ("CONSUMER_DECLARE", "maybe", "on or off"),
         ("NEUROON_API_URL", "api.neuroon.ai", "a URL such as https://host"),
         ("NEUROON_CONFLICT", "ok", "refused or known"),
@@ -97,79 +96,37 @@ def test_a_value_can_come_from_a_file(tmp_path: Path) -> None:
     assert "cannot be read" in problems({"AMQP_URL_FILE": str(tmp_path / "none")})
 
 
-SHOPS = """
-[[shops]]
-id = "shop_a"
-api_key = "sk_a"
-aliases = ["a.example"]
-
-[[shops]]
-id = "shop_b"
-api_key_file = "b.key"
-origin = "https://b.example"
-enabled = false
-"""
-
-
-@pytest.fixture
-def shops_file(tmp_path: Path) -> Path:
-    (tmp_path / "b.key").write_text("sk_b\n")
-    file = tmp_path / "shops.toml"
-    file.write_text(SHOPS)
-    return file
-
-
-def source(file: Path) -> ShopsSource:
-    return ShopsSource(None, None, file, "https://api.neuroon.ai")
-
-
-def test_a_shops_file_gives_all_its_shops(shops_file: Path) -> None:
-    """Keys inline or from files beside it, aliases, origin, and the base URL where none is named."""
-    first, second = source(shops_file).shops.shops
-    assert (first.id, first.aliases, first.api_url) == ("shop_a", ("a.example",), "https://api.neuroon.ai")
-    assert (second.api_key.get_secret_value(), second.origin, second.enabled) == ("sk_b", "https://b.example", False)
-
-
-def test_a_rotated_key_is_read_without_a_restart(shops_file: Path) -> None:
-    """A change of the file, or of a key file that it names, gives new shops; no change gives none."""
-    shops = source(shops_file)
-    assert shops.reload() is False
-    (shops_file.parent / "b.key").write_text("sk_rotated")
-    assert shops.reload() is True
-    assert shops.shops.shops[1].api_key.get_secret_value() == "sk_rotated"
-    assert shops.reload() is False
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_line_break_at_the_end_of_a_value_is_no_part_of_it(end: str, tmp_path: Path) -> None:
+    """Neither of a plain variable, nor of a path in NAME_FILE: `LEDGER_URL` would name another file, without a word."""
+    settings = read_settings({"LEDGER_URL": f"sqlite:///ledger.db{end}", "CONSUMER_CONCURRENCY": f"8{end}"})
+    assert settings.ledger_url.get_secret_value() == "sqlite:///ledger.db"
+    assert settings.consumer_concurrency == 8
+    assert given_value({"OUTBOX_URL": f"sqlite:///o.db{end}"}, "OUTBOX_URL") == "sqlite:///o.db"
+    assert read_settings({"NEUROON_ORIGIN": end}).neuroon_origin is None
+    file = tmp_path / "key"
+    file.write_text(f"sk{end}")
+    environ = {"NEUROON_SHOP_ID": "s", "NEUROON_API_KEY_FILE": f"{file}{end}"}
+    [shop] = read_settings(environ).shops_source(environ).shops.shops
+    assert shop.api_key.get_secret_value() == "sk"
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    "url",
     [
-        ("[[shops]]\nid =", "not TOML"),
-        ("[[shops]]\nid = 'x'", "shops[0]: expected either api_key or api_key_file"),
-        ("[[shops]]\nid = 'x'\napi_key = 'k'\norigni = 'y'", "shops[0].origni"),
-        ("[[shops]]\nid = 'x'\napi_key = 'hunter2 x'", "shop x: api key: expected visible ASCII"),
-        ("[[shops]]\nid = 'x'\napi_key = 'k'\n[[shops]]\nid = 'y'\naliases = ['x']\napi_key = 'k'", "the name 'x'"),
-        ("[[shops]]\nid = 'x'\napi_key_file = 'nowhere'", "nowhere: No such file"),
+        "https://user:hunter2@api.neuroon.ai",
+        "https://hunter2@api.neuroon.ai",
+        "https://:hunter2@api.neuroon.ai/",
+        "ftp://user:hunter2@api.neuroon.ai",
+        "https://user:hunter2@",
+        "https://api.neuroon.ai/?key=hunter2",
     ],
 )
-def test_a_broken_shops_file_keeps_the_old_shops_and_says_so_once(shops_file: Path, text: str, names: str) -> None:
-    """Where, and what was expected; never the key. The same broken state is not complained of again."""
-    shops = source(shops_file)
-    shops_file.write_text(text)
-    with pytest.raises(ShopsFileError) as error:
-        shops.reload()
-    assert names in str(error.value)
-    assert "hunter2" not in str(error.value)
-    assert [shop.id for shop in shops.shops.shops] == ["shop_a", "shop_b"]
-    assert shops.reload() is False
-    shops_file.write_text(SHOPS.replace("sk_a", "sk_mended"))
-    assert shops.reload() is True
-
-
-def test_the_one_shop_and_the_file_can_stand_beside_each_other(shops_file: Path) -> None:
-    """NEUROON_SHOP_ID beside NEUROON_SHOPS_FILE gives both."""
-    environ = {"NEUROON_SHOP_ID": "shop_c", "NEUROON_API_KEY": "sk_c", "NEUROON_SHOPS_FILE": str(shops_file)}
-    shops = read_settings(environ).shops_source(environ).shops
-    assert {shop.id for shop in shops.shops} == {"shop_a", "shop_b", "shop_c"}
+def test_a_password_in_the_api_url_is_refused_and_not_shown(url: str) -> None:
+    """The URL stands in log lines and readiness messages; nor may the refusal quote it."""
+    line = problems({"NEUROON_API_URL": url})
+    assert line.startswith("NEUROON_API_URL: expected a URL ")
+    assert "hunter2" not in line
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -158,8 +158,9 @@ FORGED = tuple(
     (f"x-neuroon-{name}".encode(), value)
     for name, value in {
         "first-seen": text(_FAR),
-        "due": text(_FAR),
-        "waiting-since": text(b"0001-01-01T00:00:00Z"),
+        "wait-left": b"l" + struct.pack(">q", 2**63 - 1),
+        "waited": b"l" + struct.pack(">q", 2**62),
+        "returns": b"l" + struct.pack(">q", 2**62),
         "attempt": b"l" + struct.pack(">q", 2**62),
         "replays": b"l" + struct.pack(">q", 2**63 - 1),
         "status": b"l" + struct.pack(">q", -(2**63)),

@@ -95,6 +95,12 @@ class OwnServer:
         self.close()
 
     @property
+    def process_id(self) -> int:
+        """Of the server, and of its process group."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def _data(self) -> Path:
         return self.folder / "data"
 

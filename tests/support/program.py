@@ -38,15 +38,15 @@ def environment(url: str, names: Names, sandbox: Sandbox | None = None, **more: 
 
 
 async def command(
-    environ: dict[str, str], *arguments: str, stdin: bytes = b"", encoding: str = "utf-8"
+    environ: dict[str, str], *arguments: str, stdin: bytes = b"", encoding: str = "utf-8", root: Path = ROOT
 ) -> tuple[int, str, str]:
-    """Run one command to its end: exit status, stdout, stderr."""
+    """Run one command to its end: exit status, stdout, stderr. `root`: where the program lies."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "consumer",
         *arguments,
-        cwd=ROOT,
+        cwd=root,
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -65,8 +65,8 @@ async def command(
 class Consumer:
     """`neuroon-consumer run`, as a process of its own. An async context manager that leaves nothing running."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
-        self._environ = environ
+    def __init__(self, environ: dict[str, str], root: Path = ROOT) -> None:
+        self._environ, self._root = environ, root
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.lines: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ class Consumer:
             "-m",
             "consumer",
             "run",
-            cwd=ROOT,
+            cwd=self._root,
             env=self._environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

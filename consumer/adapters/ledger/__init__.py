@@ -4,11 +4,12 @@
 `Store` is a place where it is kept; there, every method raises `LedgerDownError` when the place cannot be used.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from consumer.core.delivery import Journey
 from consumer.core.outcome import Outcome
@@ -16,6 +17,10 @@ from consumer.core.value import value
 
 # Shop id and order id.
 Key = tuple[str, str]
+
+# Unix seconds of the first and the last moment.
+Span = tuple[float, float]
+NOTHING_MOVES: Final[Span] = (math.inf, -math.inf)
 
 
 class LedgerDownError(Exception):
@@ -181,7 +186,8 @@ class Wanted:
 class Tally:
     """Messages of one shop and day (of the order's first event, UTC, as YYYY-MM-DD) by where they are.
 
-    `waiting` and `dead` include those of the outbox, which are in no queue: `outbox_waiting` and `outbox_dead`.
+    `waiting` and `dead` include those of the outbox, which are in no queue: `outbox_waiting` and `outbox_dead`; and
+    those that may be on their way between a queue and a consumer: `moving_waiting` and `moving_dead`.
     """
 
     shop: str
@@ -195,6 +201,8 @@ class Tally:
     discarded: int = 0
     outbox_waiting: int = 0
     outbox_dead: int = 0
+    moving_waiting: int = 0
+    moving_dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +254,9 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect, and bring the tables up to date. Harmless when it is open."""
 
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Bring the tables up to date, however long it takes; `tell` is called with each step."""
+
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """Write all in one transaction, in this order. Raises LedgerRefusedError when one of them cannot be kept."""
 
@@ -269,8 +280,8 @@ class Store(Protocol):
     async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
         """At most `limit` orders, the latest outcome first."""
 
-    async def tallies(self) -> list[Tally]:
-        """The counts of all shops and days."""
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
+        """The counts of all shops and days. An order moves if its last try ended, or its next was due, in `moving`."""
 
     async def prune(self, before: float, *, dry_run: bool = False) -> int:
         """Forget orders that came to their end before `before`; those that still rest in a queue are kept."""

@@ -40,6 +40,8 @@ class FileLocks:
 
     def take(self, keys: Sequence[Key]) -> tuple[set[Key], set[Key]]:
         """Those of `keys` that are in hand now, and those that another has. Each one taken is to be given back."""
+        if self._file is not None and not self._in_place(self._file):
+            self.close()  # deleted or replaced: others lock another file by now
         taken: set[Key] = set()
         elsewhere: set[Key] = set()
         for key in keys:
@@ -63,6 +65,12 @@ class FileLocks:
         self._held.clear()
         if file is not None:
             os.close(file)
+
+    def _in_place(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), self._path.stat())
+        except OSError:
+            return False
 
     def _lock(self, number: int) -> bool | None:
         """Whether the lock is ours now; None where there are no locks."""

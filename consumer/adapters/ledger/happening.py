@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, assert_never
 
 from consumer.adapters.ledger import Happening, Note, Record
 from consumer.adapters.ledger.key import plain, storable
+from consumer.adapters.ledger.moment import moment
 from consumer.core.outcome import Dead, Delivered, Duplicate, Outcome, Retry, RetryReason, Unattributed
 
 
@@ -80,5 +81,8 @@ def _told(outcome: Outcome, at: float) -> _Told | None:
 
 def read_happening(row: Sequence[Any]) -> Happening:
     """The happening in a row of `statements.HAPPENING_COLUMNS`."""
-    event, first_at, last_at, times, attempt, replays, reason, status, *rest = row
-    return Happening(event, first_at, last_at, times, attempt, replays, reason, status or None, *rest)
+    event, first_at, last_at, times, attempt, replays, reason, status, milliseconds, due_at, *rest = row
+    first_at, last_at, due_at = moment(first_at), moment(last_at), moment(due_at)
+    return Happening(
+        event, first_at, last_at, times, attempt, replays, reason, status or None, milliseconds, due_at, *rest
+    )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from consumer.adapters.ledger import LedgerDownError, postgresschema, sqliteschema
 from consumer.adapters.ledger.opening import POSTGRES, SQLITE, sqlite_path
+from consumer.adapters.ledger.session import connect
 
 SECONDS = 5.0
 
@@ -16,13 +18,14 @@ SECONDS = 5.0
 class Inspection:
     """`problem` is "" where all is good. `skew`: seconds by which the server's clock is ahead; None without one.
 
-    `reached`: whether there was somebody to answer.
+    `reached`: whether there was somebody to answer. `warning`: what is not as it should be, and does no harm yet.
     """
 
     problem: str
     message: str
     skew: float | None = None
     reached: bool = True
+    warning: str = ""
 
 
 async def inspect(url: str) -> Inspection:
@@ -52,16 +55,22 @@ def _sqlite(url: str) -> Inspection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()
+            sqliteschema.current_version(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
         return Inspection(f"{type(error).__name__}: {error}", "")
-    return Inspection("", "can be written to")
+    except LedgerDownError as error:
+        return Inspection(str(error), "")
+    others = path.stat().st_mode & 0o007
+    return Inspection(
+        "", "can be written to", warning=f"{path} may be read by everybody; expected 0600" if others else ""
+    )
 
 
 async def _postgres(url: str) -> Inspection:
     try:
-        connection = await asyncpg.connect(url, timeout=SECONDS, command_timeout=SECONDS)
+        connection = await connect(url, "check", SECONDS)
         try:
             before = time.time()
             now, read_only, may_create = await connection.fetchrow(
@@ -69,8 +78,11 @@ async def _postgres(url: str) -> Inspection:
                 " has_schema_privilege(current_schema(), 'CREATE')"
             )
             after = time.time()
+            await postgresschema.current_version(connection)
         finally:
             await connection.close(timeout=SECONDS)
+    except LedgerDownError as error:
+        return Inspection(str(error), "")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         # The texts of these name hosts, users and databases; none quotes the password.
         told = str(error).splitlines()[0][:200] if str(error) else "no answer"

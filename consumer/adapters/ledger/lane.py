@@ -1,19 +1,14 @@
-"""One SQLite connection in one thread of its own, so that no statement ever holds up the event loop.
+"""One SQLite connection in one thread of its own, so that no statement ever holds up the event loop."""
 
-The thread is a plain one with a queue: a call through a ThreadPoolExecutor takes 40 us of CPU instead of 12, and a busy
-consumer makes one for every four orders.
-"""
-
-import asyncio
 import contextlib
+import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+from consumer.adapters.jobthread import JobThread
 from consumer.adapters.ledger import LedgerDownError, LedgerRefusedError
 
 P = ParamSpec("P")
@@ -27,8 +22,13 @@ CACHED_STATEMENTS = 256
 _REFUSED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError)
 
 
+MOVED_AWAY = "the ledger's file was moved or replaced; what is at its place now is used from here on"
+
+
 def connected(path: Path, timeout: float) -> sqlite3.Connection:
     """A connection that reads and writes, and makes a file that is missing."""
+    with contextlib.suppress(OSError):  # SQLite itself says what is wrong with the place
+        _keep_private(path.resolve())
     return sqlite3.connect(path, timeout=timeout, isolation_level=None, cached_statements=CACHED_STATEMENTS)
 
 
@@ -43,8 +43,8 @@ class Lane:
     ) -> None:
         self._path, self._set_up, self._connect = path, set_up, connect
         self._connection: sqlite3.Connection | None = None
-        self._jobs: SimpleQueue[Callable[[], None] | None] | None = None  # the thread's; None: there is none
-        self._lock = threading.Lock()
+        self._file: _File | None = None
+        self._thread = JobThread("ledger")
 
     async def call(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -53,28 +53,22 @@ class Lane:
 
         Whoever is cancelled here leaves the work to be done all the same.
         """
-        with self._lock:
-            if self._jobs is None:
-                self._jobs = SimpleQueue()
-                # A disk that hangs keeps nobody from leaving: the process does not wait for a daemon.
-                threading.Thread(target=_work, args=(self._jobs,), name="ledger", daemon=True).start()
-            jobs = self._jobs
-        return await _done(jobs, partial(self._guarded, work, *arguments, **named))
+        return await self._thread.call(partial(self._guarded, work, *arguments, **named))
 
     async def close(self) -> None:
-        """Close the connection and end the thread."""
-        jobs = self._jobs
-        if jobs is not None:
-            await _done(jobs, self._drop)
-            jobs.put(None)
-            self._jobs = None
+        """Close the connection and end the thread, which is left behind where it hangs."""
+        await self._thread.close(self._drop)
 
     def _guarded(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *arguments: P.args, **named: P.kwargs
     ) -> T:
         try:
+            if self._connection is not None and _file(self._path) != self._file:
+                self._drop()
+                raise LedgerDownError(MOVED_AWAY)
             if self._connection is None:
                 self._connection = self._connected()
+                self._file = _file(self._path)
             return work(self._connection, *arguments, **named)
         except _REFUSED as error:
             self._roll_back()
@@ -104,32 +98,32 @@ class Lane:
             connection.close()
 
 
-def _work(jobs: "SimpleQueue[Callable[[], None] | None]") -> None:
-    while (job := jobs.get()) is not None:
-        job()
+_File = tuple[int, int]
 
 
-def _done(jobs: "SimpleQueue[Callable[[], None] | None]", work: Callable[[], T]) -> asyncio.Future[T]:
-    """The result of `work`, called by the thread of these jobs."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def job() -> None:
-        answer: Callable[[], object]
-        try:
-            answer = partial(_answer, result, result.set_result, work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            answer = partial(_answer, result, result.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(answer)
-
-    jobs.put(job)
-    return result
+def _file(path: Path) -> _File | None:
+    """Which file is at a place; None for none. SQLite itself goes on writing to one that is somewhere else by now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
-def _answer(result: asyncio.Future[Any], answer: Callable[[Any], None], value: object) -> None:
-    if not result.done():
-        answer(value)
+def _keep_private(path: Path) -> None:
+    """Let only those read a ledger who may write to it: orders are nobody else's business. Raises OSError.
+
+    The files that SQLite makes beside it get the same rights. A file that is there is not opened here: its closing
+    would end SQLite's own locks on it.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        return
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            mode = each.stat().st_mode
+            if mode & 0o007:
+                each.chmod(mode & 0o660 if mode & 0o020 else mode & 0o600)
 
 
 def _described(error: Exception) -> str:

@@ -10,7 +10,8 @@ import sqlite3
 from pathlib import Path
 
 from consumer.adapters.ledger import LedgerDownError
-from consumer.adapters.ledger.schema import newest
+from consumer.adapters.ledger.schema import READABLE
+from consumer.adapters.ledger.sqliteschema import current_version
 
 # What SQLite says, in the byte without the details, where it can make no file beside the ledger's.
 _NOTHING_CAN_BE_MADE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
@@ -35,12 +36,12 @@ def for_looking(path: Path, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def up_to_date(connection: sqlite3.Connection) -> bool:
-    """Whether every numbered file has been applied. Raises LedgerDownError where there is no ledger at all."""
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'neuroon_schema'").fetchone() is None:
+def readable_as_it_is(connection: sqlite3.Connection) -> bool:
+    """Whether nothing has to be brought up to date first. Raises LedgerDownError where there is no ledger at all."""
+    version = current_version(connection)
+    if version is None:
         raise LedgerDownError(NONE_YET)
-    (version,) = connection.execute("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema").fetchone()
-    return bool(version >= newest("sqlite"))
+    return version >= READABLE
 
 
 def _has_log(path: Path) -> bool:

@@ -5,12 +5,13 @@ SQL of `statements.py` to the same answers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from consumer.adapters.ledger import (
+    NOTHING_MOVES,
     Claimed,
     Condition,
     Entry,
@@ -20,13 +21,15 @@ from consumer.adapters.ledger import (
     Known,
     Note,
     Record,
+    Span,
     Standing,
     Tally,
     Wanted,
 )
 from consumer.adapters.ledger.happening import happening_row, read_happening
+from consumer.adapters.ledger.moment import moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
-from consumer.adapters.ledger.row import OUTBOX, OrderRow, note_row, order_row
+from consumer.adapters.ledger.row import OUTBOX, OrderRow, dated, note_row, order_row
 
 # About 100 MB; the oldest are forgotten first.
 MAX_ORDERS = 100_000
@@ -81,6 +84,9 @@ class MemoryLedger:
         return [known.get(key) for key in orders]
 
     async def open(self) -> None:
+        """See `Store`."""
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """See `Store`."""
 
     async def close(self) -> None:
@@ -155,20 +161,15 @@ class MemoryLedger:
         found = [_entry(key, row) for key, row in self._rows.items() if key[1] and _matches(wanted, key, row)]
         return sorted(found, key=lambda each: (-(each.outcome_at or 0.0), each.order))[:limit]
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
         sums: dict[Key, Counter[str]] = {}
         for (shop, _), row in self._rows.items():
-            seen = row["created_at"] if row["received_at"] is None else row["received_at"]
-            day = datetime.fromtimestamp(seen, UTC).date().isoformat()
             if not any(row[name] for name in ("received", *_COUNTS)):
                 continue
-            counts = sums.setdefault((shop, day), Counter())
-            for name in ("received", *_COUNTS):
-                counts[name] += row[name]
-            if row["source"] == OUTBOX:
-                counts["outbox_waiting"] += row["waiting"]
-                counts["outbox_dead"] += row["dead"]
+            seen = moment(row["created_at"] if row["received_at"] is None else row["received_at"])
+            day = datetime.fromtimestamp(seen, UTC).date().isoformat()
+            sums.setdefault((shop, day), Counter()).update(_counted(row, moving))
         return [Tally(shop, day, **counts) for (shop, day), counts in sorted(sums.items())]
 
     async def prune(self, before: float, *, dry_run: bool = False) -> int:
@@ -189,6 +190,18 @@ class MemoryLedger:
 
 
 _COUNTS = ("delivered", "duplicate", "unattributed", "waiting", "dead", "discarded")
+
+
+def _counted(row: Row, moving: Span) -> dict[str, int]:
+    counts = {name: row[name] for name in ("received", *_COUNTS)}
+    if row["source"] == OUTBOX:
+        return counts | {"outbox_waiting": row["waiting"], "outbox_dead": row["dead"]}
+    first, last = moving
+    ended, due = (row[name] is not None and first <= row[name] <= last for name in ("outcome_at", "due_at"))
+    return counts | {
+        "moving_waiting": row["waiting"] if ended or due else 0,
+        "moving_dead": row["dead"] if ended else 0,
+    }
 
 
 def _recorded(before: Row | None, new: Row) -> Row:
@@ -270,7 +283,7 @@ _NOTHING = dict.fromkeys(("attempts", "attempt", "replays", "returns", "received
 
 def _entry(key: Key, row: Row) -> Entry:
     names = [each.name for each in fields(Entry)][2:]
-    return Entry(*key, **{name: row[name] for name in names})
+    return dated(Entry(*key, **{name: row[name] for name in names}))
 
 
 def _matches(wanted: Wanted, key: Key, row: Row) -> bool:

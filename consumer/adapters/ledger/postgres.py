@@ -1,12 +1,14 @@
 """The ledger in PostgreSQL, which any number of consumers may share."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from consumer.adapters.ledger import (
+    NOTHING_MOVES,
     Claimed,
     Entry,
     History,
@@ -16,6 +18,7 @@ from consumer.adapters.ledger import (
     LedgerRefusedError,
     Note,
     Record,
+    Span,
     Standing,
     Tally,
     Wanted,
@@ -24,29 +27,18 @@ from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.looking import NONE_YET
+from consumer.adapters.ledger.moment import EARLIEST, LATEST
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.postgresrows import write_lines
+from consumer.adapters.ledger.postgresschema import DIALECT, current_version, migrate
 from consumer.adapters.ledger.row import read_entry
-from consumer.adapters.ledger.schema import REMEMBER, migrations, newest
+from consumer.adapters.ledger.schema import READABLE, newest
+from consumer.adapters.ledger.session import DOWN, REFUSED, Session, connect, transaction
 from consumer.adapters.ledger.sessionlocks import SessionLocks
 
-CONNECT_SECONDS = 5.0
-# A batch takes milliseconds; a server that takes longer than this counts as gone.
-STATEMENT_SECONDS = 10.0
-# One connection to write and one for commands that read; look-ups have one of their own.
-CONNECTIONS = 2
 PRUNED_AT_A_TIME = 5_000
-# "neuroon" in ASCII: whoever migrates holds this advisory lock.
-MIGRATION_LOCK = 0x6E6575726F6F6E
-_CONNECTING: dict[str, Any] = {
-    "timeout": CONNECT_SECONDS,
-    "command_timeout": STATEMENT_SECONDS,
-    "server_settings": {"application_name": "neuroon-consumer ledger"},
-}
-
-_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-# What is in a row will not do; ValueError is what asyncpg itself finds wrong with a value before it sends it.
-_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
+# The account reads every row, about a second for a million.
+REPORT_SECONDS = 300.0
 
 
 class PostgresStore:
@@ -57,33 +49,53 @@ class PostgresStore:
 
     def __init__(self, url: str, *, looks_only: bool = False) -> None:
         self._url, self._looks_only = url, looks_only
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        # A report may read every row: nothing that an order waits for stands behind it.
+        self._writing, self._reports = Session(self._connect), Session(self._connect)
         self._locks = SessionLocks(self._connect)
+        self._ready = False
+        self._migrating: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """See `Store`."""
-        if self._pool is not None:
+        if self._ready:
             return
-        pool = None
         try:
-            # A connection that the server or a firewall closed while it was idle is replaced when it is next used.
-            pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=CONNECTIONS,
-                max_inactive_connection_lifetime=0,
-                **_CONNECTING,
-            )
-            async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                if not (self._looks_only and await _up_to_date(connection)):
-                    await migrate(connection)
-        except (LedgerDownError, *_DOWN, ValueError) as error:
-            if pool is not None:
-                pool.terminate()
-            if isinstance(error, LedgerDownError):
-                raise
+            await self._bring_up_to_date()
+        except BaseException as error:
+            self._hang_up()
+            if isinstance(error, (*DOWN, ValueError)):
+                raise LedgerDownError(_described(error)) from error
+            raise
+        self._ready = True
+
+    async def _bring_up_to_date(self) -> None:
+        """As far as it has to be. Raises LedgerDownError, and what asyncpg and the network raise."""
+        async with self._writing.use() as connection:
+            version = await current_version(connection)
+        if self._looks_only and version is None:
+            raise LedgerDownError(NONE_YET)
+        if version is None or version < (READABLE if self._looks_only else newest(DIALECT)):
+            await self.migrate()
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """See `Store`. It goes on when the caller is cancelled, and ends with the store."""
+        migrating = self._migrating
+        if migrating is None or migrating.done():
+            migrating = self._migrating = asyncio.create_task(self._migrate(tell))
+            # Its error is the next caller's to find again, where nobody waits for it any more.
+            migrating.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.shield(migrating)
+        except (*DOWN, ValueError) as error:
             raise LedgerDownError(_described(error)) from error
-        self._pool = pool
+
+    async def _migrate(self, tell: Callable[[str], None]) -> None:
+        """On a connection of its own, since a step may take as long as it takes."""
+        connection = await connect(self._url, "ledger migrate", None)
+        try:
+            await migrate(connection, tell)
+        finally:
+            connection.terminate()
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
@@ -121,7 +133,7 @@ class PostgresStore:
 
     async def histories(self, order: str, shop: str | None = None) -> list[History]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM {sql.TABLE} AS t WHERE order_id = $1 AND ($2::text IS NULL OR shop_id = $2) "
                 f"AND {sql.PRESENT} ORDER BY shop_id",
@@ -132,7 +144,7 @@ class PostgresStore:
 
     async def entries(self, wanted: Wanted, limit: int) -> list[Entry]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
                 f"""SELECT {_COLUMNS} FROM {sql.TABLE} AS t
 WHERE ($1::text IS NULL OR shop_id = $1)
@@ -148,13 +160,15 @@ AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC NULLS LAST, order_
             )
         return [read_entry(row) for row in rows]
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
-        async with self._connection() as connection:
+        async with self._connection(self._reports) as connection:
             rows = await connection.fetch(
-                f"""SELECT shop_id, to_char(COALESCE(to_timestamp(received_at), created_at::timestamptz)
-AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, {sql.COUNTS}
-FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+                f"""SELECT shop_id, to_char(to_timestamp({_SEEN}) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
+{sql.counts("${}::double precision".format)} FROM {sql.TABLE} AS t
+GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
+                *moving,
+                timeout=REPORT_SECONDS,
             )
         return [Tally(readable(shop), *rest) for shop, *rest in rows]
 
@@ -166,7 +180,7 @@ FROM {sql.TABLE} GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id
                 return int(count)
         pruned = 0
         while True:
-            async with self._connection() as connection, connection.transaction():
+            async with self._connection() as connection, transaction(connection):
                 rows = await connection.fetch(
                     f"""DELETE FROM {sql.TABLE} WHERE (order_id, shop_id) IN (SELECT order_id, shop_id FROM {sql.TABLE}
 WHERE {sql.PRUNABLE} $1 LIMIT {PRUNED_AT_A_TIME} FOR UPDATE SKIP LOCKED) RETURNING shop_id, order_id""",
@@ -184,30 +198,39 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
 
     async def close(self) -> None:
         """See `Store`."""
-        pool, self._pool = self._pool, None
+        self._ready = False
+        migrating, self._migrating = self._migrating, None
+        if migrating is not None:
+            migrating.cancel()
+            await asyncio.gather(migrating, return_exceptions=True)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._writing.close()
+        self._reports.close()
         self._locks.close()
-        if pool is not None:
-            pool.terminate()  # nothing is under way: who closes has waited for it
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(self._url, **_CONNECTING)
+        return await connect(self._url, "ledger")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self, session: Session | None = None) -> AsyncIterator[Any]:
+        """Of `session`, or of the one that writes."""
         await self.open()
-        assert self._pool is not None  # noqa: S101 - `open` has just seen to it; this is for the type checker
-        async with self._errors_as_ours(), self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        async with self._errors_as_ours(), (session or self._writing).use() as connection:
             yield connection
 
     @asynccontextmanager
     async def _errors_as_ours(self) -> AsyncIterator[None]:
         try:
             yield
-        except _REFUSED as error:
+        except REFUSED as error:
             raise LedgerRefusedError(_described(error)) from error
-        except _DOWN as error:
+        except DOWN as error:
             if isinstance(error, asyncpg.UndefinedTableError):
-                await self.close()  # somebody made the database anew: the next call makes the tables
+                self._ready = False  # somebody made the database anew: the next call makes the tables
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self._hang_up()  # look-ups must not stay with a server that has become a standby either
             raise LedgerDownError(_described(error)) from error
 
 
@@ -222,27 +245,6 @@ JOIN {sql.TABLE} AS t ON t.shop_id = k.shop AND t.order_id = k.ordered WHERE {co
 async def _delivered(connection: Any, keys: Sequence[Key]) -> dict[Key, Known]:
     rows = await _among(connection, keys, "digest", "t.synced_at IS NOT NULL")
     return {keys[number - 1]: Known(digest) for number, digest in rows}
-
-
-async def _up_to_date(connection: Any) -> bool:
-    """Whether every numbered file has been applied. Raises LedgerDownError where there is no ledger at all."""
-    if await connection.fetchval("SELECT to_regclass('neuroon_schema')::text") is None:
-        raise LedgerDownError(NONE_YET)
-    version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
-    return bool(version >= newest("postgres"))
-
-
-async def migrate(connection: Any) -> None:
-    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-        await connection.execute("SET LOCAL client_min_messages = warning")
-        await connection.execute(REMEMBER)
-        version = await connection.fetchval("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema")
-        for migration in migrations("postgres", after=version):
-            for statement in migration.statements:
-                await connection.execute(statement)
-            await connection.execute("INSERT INTO neuroon_schema (version) VALUES ($1)", migration.version)
 
 
 async def _happenings(connection: Any, shop: str, order: str) -> tuple[Any, ...]:
@@ -260,6 +262,10 @@ t.reason, t.status, t.attempt, t.attempts, t.milliseconds, t.last_error,
 extract(epoch FROM t.created_at::timestamptz)::double precision,
 COALESCE(t.outcome_at, extract(epoch FROM t.synced_at::timestamptz)::double precision),
 t.received_at, t.unattributed_at, t.due_at, t.event_id, t.delivered, t.duplicate"""
+
+
+_SEEN = f"""LEAST(GREATEST(COALESCE(t.received_at,
+extract(epoch FROM t.created_at::timestamptz)::double precision), {EARLIEST}), {LATEST})"""
 
 
 def _described(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from consumer.adapters.ledger import statements as sql
 from consumer.adapters.ledger.grouping import tables, waves
 from consumer.adapters.ledger.happening import HappeningRow
 from consumer.adapters.ledger.row import PLAIN, LeavingRow, NoteRow, OrderRow, PlainRow
+from consumer.adapters.ledger.session import transaction
 
 _TYPES = {str: "text", int: "bigint", float: "double precision", bytes: "bytea"}
 _TIME = "to_timestamp({})::timestamp"
@@ -49,7 +50,7 @@ async def write_lines(connection: Any, lines: Sequence[Record | Note]) -> None:
     if len(parts) == 1:  # a statement is a transaction of its own, and spares two round trips
         await _insert(connection, parts[0])
         return
-    async with connection.transaction():
+    async with transaction(connection):
         for part in parts:
             await _insert(connection, part)
 

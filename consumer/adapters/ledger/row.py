@@ -6,10 +6,12 @@ own; see `happening`.
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from consumer.adapters.ledger import Deed, Entry, Note, Record
 from consumer.adapters.ledger.key import plain, readable, storable
+from consumer.adapters.ledger.moment import EARLIEST, LATEST, moment
 from consumer.core.outcome import Dead, Delivered, Outcome, Retry, RetryReason
 
 OUTBOX = "outbox"
@@ -207,4 +209,19 @@ def _trace(record: Record) -> int:
 def read_entry(row: Sequence[Any]) -> Entry:
     """The entry in a row of what `Entry` has, in the order of its fields."""
     shop, order, *rest = row
-    return Entry(readable(shop), readable(order), *rest)
+    return dated(Entry(readable(shop), readable(order), *rest))
+
+
+def dated(entry: Entry) -> Entry:
+    """The entry with times that can be shown; see `moment`."""
+    times = (entry.created_at, entry.outcome_at, entry.received_at, entry.unattributed_at, entry.due_at)
+    if all(each is None or EARLIEST <= each <= LATEST for each in times):  # nearly always
+        return entry
+    return replace(
+        entry,
+        created_at=moment(entry.created_at),
+        outcome_at=moment(entry.outcome_at),
+        received_at=moment(entry.received_at),
+        unattributed_at=moment(entry.unattributed_at),
+        due_at=moment(entry.due_at),
+    )

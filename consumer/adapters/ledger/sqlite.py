@@ -7,11 +7,12 @@ again, and Neuroon drops them. Syncing every commit would cost a disk's latency 
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.adapters.ledger import (
+    NOTHING_MOVES,
     Claimed,
     Entry,
     Happening,
@@ -20,6 +21,7 @@ from consumer.adapters.ledger import (
     Known,
     Note,
     Record,
+    Span,
     Standing,
     Tally,
     Wanted,
@@ -29,11 +31,13 @@ from consumer.adapters.ledger.filelocks import FileLocks
 from consumer.adapters.ledger.happening import read_happening
 from consumer.adapters.ledger.key import readable, storable
 from consumer.adapters.ledger.lane import Lane
-from consumer.adapters.ledger.looking import for_looking, up_to_date
+from consumer.adapters.ledger.looking import for_looking, readable_as_it_is
+from consumer.adapters.ledger.moment import EARLIEST, LATEST, moment
 from consumer.adapters.ledger.moved import MOVED, followed, new_keys
 from consumer.adapters.ledger.row import read_entry
-from consumer.adapters.ledger.schema import REMEMBER, migrations
+from consumer.adapters.ledger.schema import newest
 from consumer.adapters.ledger.sqliterows import write_lines
+from consumer.adapters.ledger.sqliteschema import DIALECT, current_version, migrate
 
 PRUNED_AT_A_TIME = 5_000
 DAY = 86_400
@@ -57,10 +61,16 @@ class SqliteStore:
         """See `Store`."""
         if self._open:
             return
-        if not (self._looks_only and await self._reading.call(up_to_date)):
-            await self._writing.call(_nothing)
+        if not (self._looks_only and await self._reading.call(readable_as_it_is)):
+            await self.migrate()
             await self._reading.call(_nothing)
         self._open = True
+
+    async def migrate(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """See `Store`. The connection that writes does it when it is opened."""
+        if await self._reading.call(current_version) != newest(DIALECT):
+            tell("all files, a shop's large table by thousands of rows before")
+        await self._writing.call(_nothing)
 
     async def write(self, lines: Sequence[Record | Note]) -> None:
         """See `Store`."""
@@ -104,10 +114,10 @@ class SqliteStore:
         await self.open()
         return await self._reading.call(_entries, wanted, limit)
 
-    async def tallies(self) -> list[Tally]:
+    async def tallies(self, moving: Span = NOTHING_MOVES) -> list[Tally]:
         """See `Store`."""
         await self.open()
-        return await self._reading.call(_tallies)
+        return await self._reading.call(_tallies, moving)
 
     async def prune(self, before: float, *, dry_run: bool = False) -> int:
         """See `Store`."""
@@ -141,22 +151,6 @@ def _set_up_writer(connection: sqlite3.Connection) -> None:
     migrate(connection)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Apply what is missing. Of several processes that start at once, one does it and the others wait."""
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        connection.execute(REMEMBER)
-        (version,) = connection.execute("SELECT COALESCE(MAX(version), 0) FROM neuroon_schema").fetchone()
-        for migration in migrations("sqlite", after=version):
-            for statement in migration.statements:
-                connection.execute(statement)
-            connection.execute("INSERT INTO neuroon_schema (version) VALUES (?)", (migration.version,))
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
 def _json(keys: Sequence[Key]) -> str:
     return json.dumps([(storable(shop), storable(order)) for shop, order in keys])
 
@@ -176,7 +170,7 @@ def _delivered(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key,
 def _standings(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Standing]:
     query = f"SELECT k.key, {_STATE}, COALESCE({_SINCE}, {_CREATED}), t.due_at, t.reason {_AMONG}"
     rows = connection.execute(query, (_json(keys),)).fetchall()
-    found = {keys[index]: Standing(state or "waiting", at, due) for index, state, at, due, _ in rows}
+    found = {keys[index]: Standing(state or "waiting", moment(at), moment(due)) for index, state, at, due, _ in rows}
     moved = {keys[index]: shop and readable(shop) for index, state, _, _, shop in rows if state == MOVED}
     return followed(found, moved, _standings(connection, list(new_keys(moved))) if moved else {})
 
@@ -225,10 +219,12 @@ AND order_id <> '' AND {sql.PRESENT} ORDER BY outcome_at DESC, order_id LIMIT :l
     return [read_entry(row) for row in connection.execute(query, values).fetchall()]
 
 
-def _tallies(connection: sqlite3.Connection) -> list[Tally]:
+def _tallies(connection: sqlite3.Connection, moving: Span) -> list[Tally]:
+    seen = f"MIN(MAX(COALESCE(received_at, {_CREATED}), {EARLIEST}), {LATEST})"
     rows = connection.execute(
-        f"""SELECT shop_id, CAST(COALESCE(received_at, {_CREATED}) / {DAY} AS INT) AS day, {sql.COUNTS}
-FROM {sql.TABLE} AS t GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day"""
+        f"""SELECT shop_id, CAST({seen} / {DAY} AS INT) AS day, {sql.counts("?{}".format)}
+FROM {sql.TABLE} AS t GROUP BY shop_id, day HAVING {sql.COUNTED} > 0 ORDER BY shop_id, day""",
+        moving,
     ).fetchall()
     return [Tally(readable(shop), _date(day), *rest) for shop, day, *rest in rows]
 

@@ -168,10 +168,23 @@ HAPPENING_COLUMNS = (
     "event, first_at, last_at, times, attempt, replays, reason, status, milliseconds, due_at, detail, who"
 )
 
-COUNTS = (
-    "SUM(received), SUM(delivered), SUM(duplicate), SUM(unattributed), SUM(waiting), SUM(dead), SUM(discarded), "
-    "SUM(CASE WHEN source = 'outbox' THEN waiting ELSE 0 END), SUM(CASE WHEN source = 'outbox' THEN dead ELSE 0 END)"
-)
+
+def counts(p: Callable[[int], str]) -> str:
+    """The sums of a `Tally`; p(1) and p(2) are the first and the last moment of what moves."""
+    queued = "COALESCE(source, '') <> 'outbox'"
+    ended = f"outcome_at BETWEEN {p(1)} AND {p(2)}"
+    due = f"due_at BETWEEN {p(1)} AND {p(2)}"
+    return ", ".join(
+        (
+            "SUM(received), SUM(delivered), SUM(duplicate), SUM(unattributed), SUM(waiting), SUM(dead), SUM(discarded)",
+            "SUM(CASE WHEN source = 'outbox' THEN waiting ELSE 0 END)",
+            "SUM(CASE WHEN source = 'outbox' THEN dead ELSE 0 END)",
+            f"SUM(CASE WHEN {queued} AND ({ended} OR {due}) THEN waiting ELSE 0 END)",
+            f"SUM(CASE WHEN {queued} AND {ended} THEN dead ELSE 0 END)",
+        )
+    )
+
+
 COUNTED = "SUM(received + delivered + duplicate + unattributed + ABS(waiting) + ABS(dead) + discarded)"
 
 # At an end, and nothing of them in a queue or an outbox any more.

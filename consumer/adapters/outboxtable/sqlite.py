@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from consumer.adapters.outboxtable import Mark, OutboxError, OutboxRow
-from consumer.adapters.outboxtable.statements import Statements, after_row, row
+from consumer.adapters.outboxtable.columns import Column, Kind, shape
+from consumer.adapters.outboxtable.statements import Statements, after_row, marked_once, row
 
 BUSY_SECONDS = 5.0
 TURN_SECONDS = 0.05
@@ -22,9 +23,8 @@ class SqliteOutbox:
         if not path.exists():
             raise OutboxError(f"{path} does not exist")
         self._path = path
-        has_shop = "shop_id" in self._columns(table)
         # The same parameter may stand in several places: adoption needs ?1.
-        self._sql = Statements(table, has_shop, ("?1", "?2", "?3"), "CURRENT_TIMESTAMP")
+        self._sql = Statements(table, shape(table, self._columns(table)), ("?1", "?2", "?3"), "CURRENT_TIMESTAMP", "IS")
 
     @asynccontextmanager
     async def claim(self, after: OutboxRow | None) -> AsyncIterator["SqliteClaim"]:
@@ -42,7 +42,7 @@ class SqliteOutbox:
 
     async def adopt(self, shop: str) -> None:
         """See `OutboxTable`."""
-        if self._sql.has_shop:
+        if self._sql.shape.has_shop:
             await asyncio.to_thread(self._adopt, shop)
 
     def _adopt(self, shop: str) -> None:
@@ -52,18 +52,24 @@ class SqliteOutbox:
     async def close(self) -> None:
         """See `OutboxTable`."""
 
-    def _columns(self, table: str) -> set[str]:
+    def _columns(self, table: str) -> dict[str, Column]:
         with _connected(self._path) as connection:
             schema, _, name = table.rpartition(".")
-            known = {row[1] for row in connection.execute(f"PRAGMA {schema or 'main'}.table_info({name})")}
-        if not known:
+            found = connection.execute(f"PRAGMA {schema or 'main'}.table_info({name})").fetchall()
+        if not found:
             raise OutboxError(f"{self._path} has no table {table}")
-        return known
+        return {each[1].lower(): Column(each[2] or "of no type", _kind(each[2])) for each in found}
 
     def _select(self, after: OutboxRow | None) -> list[OutboxRow]:
-        query = self._sql.selection(after=after is not None)
+        """The next rows; the first has had its trial marks."""
+        query = self._sql.selection(after=after is not None, columns=self._sql.columns)
         with _connected(self._path) as connection:
-            return [row(values) for values in connection.execute(query, after_row(after)).fetchall()]
+            rows = [row(values) for values in connection.execute(query, after_row(after)).fetchall()]
+            connection.execute("BEGIN IMMEDIATE")
+            for statement, parameters in self._sql.trials(rows[0]) if rows else ():
+                marked_once(connection.execute(statement, parameters).rowcount)
+            connection.execute("ROLLBACK")
+        return rows
 
     def write(self, marks: Sequence[Mark]) -> None:
         """Write all marks in one transaction."""
@@ -83,6 +89,19 @@ class SqliteClaim:
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See `Claim`."""
         await asyncio.to_thread(self._table.write, marks)
+
+
+def _kind(declared: str) -> Kind:
+    """Of a declared type, by the names that shops use; SQLite keeps a value of any kind in a column of any type."""
+    name = declared.partition("(")[0].strip().lower()
+    if "char" in name or "text" in name or "clob" in name:
+        return Kind.TEXT
+    if "int" in name or name in {"numeric", "decimal"}:
+        return Kind.NUMBER
+    if "time" in name or "date" in name:
+        return Kind.TIME
+    return {"uuid": Kind.UUID, "guid": Kind.UUID, "json": Kind.JSON, "blob": Kind.BYTES,
+            "binary": Kind.BYTES}.get(name, Kind.OTHER)  # fmt: skip
 
 
 def _taken(turn: int) -> bool:

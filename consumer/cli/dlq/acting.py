@@ -1,15 +1,12 @@
 """`dlq replay` and `dlq discard`."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from consumer.app import until_signalled
 from consumer.cli.common import (
     FAILED,
     WRONG_USAGE,
@@ -21,7 +18,8 @@ from consumer.cli.common import (
 )
 from consumer.cli.dlq import asking, printing
 from consumer.cli.dlq.desk import at_desk
-from consumer.cli.dlq.memory import Memory, memory
+from consumer.cli.dlq.memory import Memory
+from consumer.cli.dlq.operation import Operation, carry_out
 from consumer.cli.dlq.options import (
     all_option,
     audit_fits,
@@ -36,7 +34,7 @@ from consumer.cli.dlq.options import (
 )
 from consumer.core.settlement import Routes
 from consumer.deadletters import browse
-from consumer.deadletters.audit import Audit, audit_to
+from consumer.deadletters.audit import Audit
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.discard import discard as discard_letters
 from consumer.deadletters.filters import Filter
@@ -54,8 +52,6 @@ UNCONSUMED = (
     "no consumer takes orders from {}, where they wait: start neuroon-consumer, or find out why it has paused (the API "
     "is down, or the broker has an alarm). Ctrl-C ends the waiting"
 )
-
-Work = Callable[[Desk, Audit, Control, Memory | None], Awaitable[Tally]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def discard(ids: tuple[str, ...], yes: bool, dry_run: bool, **given: Any) -> Non
     async def work(desk: Desk, record: Audit, control: Control, _: Memory | None) -> Tally:
         return await discard_letters(desk, planned, record, control)
 
-    tally, operation = _carry_out(settings, "discard", task, planned, work)
+    tally, operation = carry_out(settings, _operation("discard", task, planned), work)
     if task.as_json:
         print_json(tally.as_dict(operation))
     else:
@@ -171,33 +167,11 @@ def _go_on(what: str, task: Task, planned: Plan, *, yes: bool, dry_run: bool) ->
     return False
 
 
-def _carry_out(settings: Settings, what: str, task: Task, planned: Plan, work: Work) -> tuple[Tally, str]:
-    """Record the operation, do `work` with a progress bar, heed Ctrl-C; how it ended, and the operation's id."""
-    tally = Tally(sum(planned.wanted.values()))
-
-    async def recorded(desk: Desk) -> str:
-        async with memory(settings) as remembered:
-            with audit_to(task.audit, what) as record:
-                return await carried_out(desk, record, remembered)
-
-    async def carried_out(desk: Desk, record: Audit, remembered: Memory | None) -> str:
-        facts = {} if task.why is None else {"why": task.why}
-        if remembered is not None:
-            remembered.listen(record, task.why or "")
-        record.started(tally.matched, filter=task.wanted.as_dict(), limit=task.limit, **facts)
-
-        async def stoppable(stop: asyncio.Event) -> None:
-            nonlocal tally
-            control = Control(stop)
-            with printing.progress(what, control):
-                tally = await work(desk, record, control, remembered)
-
-        await until_signalled(stoppable)
-        record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
-        return record.operation
-
-    operation = at_desk(settings, recorded)
-    return tally, operation
+def _operation(what: str, task: Task, planned: Plan) -> Operation:
+    facts: dict[str, object] = {"filter": task.wanted.as_dict(), "limit": task.limit}
+    if task.why is not None:
+        facts["why"] = task.why
+    return Operation(what, sum(planned.wanted.values()), task.audit, facts, task.why or "")
 
 
 async def _plan_replay(desk: Desk, task: Task) -> tuple[Plan, Repair | None]:
@@ -237,7 +211,8 @@ def _replay(
         finally:
             await tracing.close()
 
-    tally, operation = _carry_out(settings, "replay" if fixed is None else "edit", task, planned, traced)
+    action = "replay" if fixed is None else "edit"
+    tally, operation = carry_out(settings, _operation(action, task, planned), traced)
     return tally, followed, operation
 
 

@@ -50,6 +50,8 @@ def print_done(done: str, tally: Tally) -> None:
         echo(f"{printing.orders(tally.failed)} not confirmed by the broker, and still there")
     if tally.left:
         echo(f"{printing.orders(tally.left)} left: {tally.stopped}; run it again to go on")
+    elif tally.stopped:
+        complain(tally.stopped)
 
 
 def _plan(summary: Summary) -> dict[str, object]:

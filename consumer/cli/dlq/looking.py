@@ -1,7 +1,5 @@
 """`dlq summary`, `dlq list`, `dlq show`: they change nothing."""
 
-import asyncio
-import itertools
 import sys
 from typing import Any
 
@@ -17,37 +15,50 @@ from consumer.deadletters.browse import Desk, looking
 from consumer.deadletters.dossier import dossier
 from consumer.deadletters.filters import Filter
 from consumer.deadletters.letter import Letter
-from consumer.deadletters.summary import Summary, growth
+from consumer.deadletters.summary import Growth, Summary, growth
+from consumer.deadletters.sweep import Control
 from consumer.terminal import echo
 
 
 @click.command()
 @filter_options
 @click.option(
-    "--watch", type=click.FloatRange(1), metavar="SECONDS", help="Look again and again, and tell what changed."
+    "--watch", type=click.FloatRange(1), metavar="SECONDS", help="Print it again each time, with what has changed."
 )
 @json_option
 def summary(watch: float | None, as_json: bool, **given: Any) -> None:
     """How much is stuck, whose, and why: orders and money by shop and cause.
 
-    With --json and --watch, each look is a line of its own.
+    With --watch, the messages are read again when their number has changed. With --json each summary is a line.
     """
     wanted = chosen((), given)
-    at_desk(settings_or_exit(), lambda desk: _summaries(desk, wanted, watch, as_json=as_json))
+    control = Control() if watch else None  # to stop watching is its proper end
+    at_desk(settings_or_exit(), lambda desk: _summaries(desk, wanted, watch, control, as_json=as_json), control)
 
 
-async def _summaries(desk: Desk, wanted: Filter, watch: float | None, *, as_json: bool) -> None:
-    before: Summary | None = None
-    for _ in itertools.count() if watch else range(1):
-        if watch and before is not None:
-            await asyncio.sleep(watch)
-        now = await browse.summarise(desk, wanted)
-        changed = None if before is None else growth(before, now)
-        if as_json:
-            print_json(now.as_dict() | ({} if changed is None else {"change": changed.total}))
-        else:
-            printing.print_summary(now, changed)
-        before = now
+async def _summaries(
+    desk: Desk, wanted: Filter, watch: float | None, control: Control | None, *, as_json: bool
+) -> None:
+    now = await browse.summarise(desk, wanted)
+    _print_summary(now, None, as_json=as_json)
+    if watch is None or control is None:
+        return
+    counted = await desk.queue.dead_count()
+    while True:
+        await control.sleep(watch)
+        if control.stop.is_set():
+            return
+        before, count = now, await desk.queue.dead_count()
+        if count != counted:  # else the messages themselves need not be read
+            now, counted = await browse.summarise(desk, wanted), count
+        _print_summary(now, growth(before, now), as_json=as_json)
+
+
+def _print_summary(now: Summary, changed: Growth | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(now.as_dict() | ({} if changed is None else {"change": changed.total}))
+    else:
+        printing.print_summary(now, changed)
 
 
 @click.command("list")
@@ -59,30 +70,29 @@ def list_(limit: int | None, newest: bool, as_json: bool, **given: Any) -> None:
     """One line for each dead letter."""
     wanted = chosen((), given)
 
-    async def work(desk: Desk) -> int:
-        if not newest:
-            return await _stream(desk, wanted, limit, as_json=as_json)
-        letters = await browse.newest(desk, wanted, limit)
-        for letter in letters:
-            _print(letter, as_json=as_json)
-        return len(letters)
+    async def work(desk: Desk) -> tuple[list[Letter], bool]:
+        return (await browse.newest(desk, wanted, limit), False) if newest else await _first(desk, wanted, limit)
 
-    if not at_desk(settings_or_exit(), work):
+    # Printed when no letter is held any more: whoever reads the lines may be slow, as in `| less`, or gone.
+    letters, shared = at_desk(settings_or_exit(), work)
+    for letter in letters:
+        _print(letter, as_json=as_json)
+    if shared:
+        echo(printing.SHARED, err=True)
+    if not letters:
         echo("no dead letter matches", err=True)
 
 
-async def _stream(desk: Desk, wanted: Filter, limit: int | None, *, as_json: bool) -> int:
-    count = 0
+async def _first(desk: Desk, wanted: Filter, limit: int | None) -> tuple[list[Letter], bool]:
+    """The letters in the order of the queue, and whether some may be missing because somebody else holds them."""
+    letters: list[Letter] = []
     async with looking(desk, wanted) as look:
-        while limit is None or count < limit:
+        while limit is None or len(letters) < limit:
             found = await look.take()
             if found is None:
                 break
-            _print(found[1], as_json=as_json)
-            count += 1
-        if look.shared:
-            echo(printing.SHARED, err=True)
-    return count
+            letters.append(found[1])
+    return letters, look.shared
 
 
 def _print(letter: Letter, *, as_json: bool) -> None:

@@ -61,6 +61,6 @@ async def memory(settings: Settings) -> AsyncIterator[Memory | None]:
     remembered = Memory(ledger)
     try:
         yield remembered
+    finally:  # what was done is noted, however it ended
         await remembered.flush()
-    finally:
         await ledger.close()

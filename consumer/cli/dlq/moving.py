@@ -1,22 +1,21 @@
 """`dlq export` and `dlq import`."""
 
-import asyncio
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from consumer.app import until_signalled
 from consumer.cli.common import FAILED, WRONG_USAGE, complain, json_option, print_json, settings_or_exit
 from consumer.cli.dlq import asking, printing
 from consumer.cli.dlq.desk import at_desk
-from consumer.cli.dlq.memory import memory
+from consumer.cli.dlq.exportfile import STDOUT, ExportError, ExportFile
+from consumer.cli.dlq.memory import Memory
+from consumer.cli.dlq.operation import Operation, carry_out
 from consumer.cli.dlq.options import (
     audit_fits,
     audit_option,
@@ -27,14 +26,12 @@ from consumer.cli.dlq.options import (
     yes_option,
 )
 from consumer.deadletters import transfer
-from consumer.deadletters.audit import Audit, audit_to
+from consumer.deadletters.audit import Audit, AuditError, audit_to
 from consumer.deadletters.browse import Desk
 from consumer.deadletters.envelope import EnvelopeError
 from consumer.deadletters.sweep import Control, Tally
 from consumer.settings import Settings
 from consumer.terminal import echo
-
-STDOUT = Path("-")
 
 
 @click.command()
@@ -55,38 +52,46 @@ def export(file: Path, limit: int | None, force: bool, audit: str, as_json: bool
     audit_fits(audit, as_json=as_json)
     if not force and file.exists() and file.stat().st_size:
         raise click.UsageError(f"{file} has something in it; --force writes over it")
-
-    async def work(desk: Desk) -> tuple[Tally, str]:
-        with audit_to(audit, "export") as record, _output(file) as out:
-            record.started(0, filter=wanted.as_dict(), limit=limit, file=str(file))
-            tally = await transfer.export(desk, wanted, limit, lambda line: out.write(f"{line}\n"))
-            record.ended(matched=tally.matched, done=tally.done, failed=0)
-            return tally, record.operation
-
-    tally, operation = at_desk(settings_or_exit(), work)
+    try:
+        out = ExportFile(file)
+    except ExportError as error:
+        raise click.UsageError(str(error)) from error
+    facts: dict[str, object] = {"filter": wanted.as_dict(), "limit": limit, "file": str(file)}
+    settings = settings_or_exit()
+    try:
+        tally, operation = _export(
+            settings, out, audit, facts, lambda desk: transfer.export(desk, wanted, limit, out.write)
+        )
+    except (AuditError, ExportError) as error:
+        complain(str(error))
+        sys.exit(FAILED)
     if as_json:
         print_json(tally.as_dict(operation))
     elif file != STDOUT:
         echo(f"{printing.orders(tally.done)} exported to {file}")
+    if tally.stopped:
+        complain(tally.stopped)
+    sys.exit(0 if tally.complete else FAILED)
 
 
-@contextmanager
-def _output(file: Path) -> Iterator[IO[str]]:
-    """`file`, complete or as it was before."""
-    if file == STDOUT:
-        yield sys.stdout
-        return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=file.absolute().parent, prefix=file.name, delete=False
-    ) as out:  # mode 600
+def _export(
+    settings: Settings,
+    out: ExportFile,
+    audit: str,
+    facts: dict[str, object],
+    work: Callable[[Desk], Awaitable[Tally]],
+) -> tuple[Tally, str]:
+    """Do `work`, which writes to `out`; raises AuditError, ExportError, or SystemExit with what was said already."""
+    with audit_to(audit, "export") as record, out:
+        record.started(0, **facts)
         try:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-            Path(out.name).replace(file)
+            tally = at_desk(settings, work)
+            out.finish()
         except BaseException:
-            Path(out.name).unlink(missing_ok=True)
+            record.ended(matched=0, done=0, failed=0, stopped="not completed")
             raise
+        record.ended(matched=tally.matched, done=tally.done, failed=0, stopped=tally.stopped)
+        return tally, record.operation
 
 
 @click.command("import")
@@ -108,6 +113,9 @@ def import_(file: Path, yes: bool, dry_run: bool, audit: str, as_json: bool) -> 
         except EnvelopeError as error:
             complain(f"nothing was imported: {error}")
             sys.exit(WRONG_USAGE)
+        if planned.shared:
+            complain(f"nothing was imported, since it is not known which are there already: {printing.SHARED}")
+            sys.exit(FAILED)
         if planned.present:
             echo(f"{printing.orders(len(planned.present))} already there, passed over", err=True)
         if dry_run:
@@ -116,7 +124,14 @@ def import_(file: Path, yes: bool, dry_run: bool, audit: str, as_json: bool) -> 
         if not planned.summary.count or not asking.agreed("import", planned.summary, yes=yes):
             asking.print_untouched(planned.summary, as_json=as_json)
             return
-        tally, operation = _import(settings, planned, lines, file, audit)
+
+        async def work(desk: Desk, record: Audit, control: Control, _: Memory | None) -> None:
+            await transfer.import_letters(desk, planned, lines(), record, control)
+
+        facts: dict[str, object] = {"file": str(file)}
+        tally, operation = carry_out(
+            settings, Operation("import", planned.summary.count, audit, facts, why=str(file)), work
+        )
     if as_json:
         print_json(tally.as_dict(operation) | {"present": len(planned.present)})
     else:
@@ -124,44 +139,25 @@ def import_(file: Path, yes: bool, dry_run: bool, audit: str, as_json: bool) -> 
     sys.exit(0 if tally.complete else FAILED)
 
 
-def _import(
-    settings: Settings, planned: transfer.ImportPlan, lines: Callable[[], Iterable[bytes]], file: Path, audit: str
-) -> tuple[Tally, str]:
-    tally = Tally(planned.summary.count)
-
-    async def work(desk: Desk) -> str:
-        async with memory(settings) as remembered:
-            with audit_to(audit, "import") as record:
-                if remembered is not None:
-                    remembered.listen(record, str(file))
-                return await imported(desk, record)
-
-    async def imported(desk: Desk, record: Audit) -> str:
-        record.started(tally.matched, file=str(file))
-
-        async def stoppable(stop: asyncio.Event) -> None:
-            nonlocal tally
-            control = Control(stop)
-            with printing.progress("import", control):
-                tally = await transfer.import_letters(desk, planned, lines(), record, control)
-
-        await until_signalled(stoppable)
-        record.ended(matched=tally.matched, done=tally.done, failed=tally.failed, stopped=tally.stopped)
-        return record.operation
-
-    operation = at_desk(settings, work)  # sets the tally
-    return tally, operation
-
-
 @contextmanager
-def _rereadable(file: Path) -> Iterator[Callable[[], Iterable[bytes]]]:
-    """The lines of `file` as often as they are wanted; stdin is put aside in a file without a name first."""
-    with tempfile.TemporaryFile() if file == STDOUT else file.open("rb") as opened:
-        if file == STDOUT:
-            shutil.copyfileobj(sys.stdin.buffer, opened)
+def _rereadable(file: Path) -> Iterator[Callable[[], Iterator[bytes]]]:
+    """The lines of `file` as often as they are wanted; those of a pipe are put aside in a file without a name first."""
+    with ExitStack() as stack:
+        try:
+            opened: IO[bytes] = sys.stdin.buffer if file == STDOUT else stack.enter_context(file.open("rb"))
+            if not opened.seekable():
+                aside = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(opened, aside)
+                opened = aside
+        except OSError as error:
+            complain(f"nothing was imported: {file} cannot be read or put aside: {error.strerror}")
+            sys.exit(FAILED)
 
-        def lines() -> Iterable[bytes]:
-            opened.seek(0)
-            return opened
+        def lines() -> Iterator[bytes]:
+            try:
+                opened.seek(0)
+                yield from opened
+            except OSError as error:
+                raise EnvelopeError(f"{file} cannot be read: {error.strerror}") from error
 
         yield lines

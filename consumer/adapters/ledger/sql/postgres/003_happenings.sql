@@ -1,6 +1,7 @@
+-- needs: 3
 -- What happened to an order beside its delivery. What happens again in the same way (a held order is looked at every
 -- minute) is counted in its row, so that no order's story grows without bound.
-CREATE TABLE neuroon_order_happenings (
+CREATE TABLE IF NOT EXISTS neuroon_order_happenings (
     shop_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
     event TEXT NOT NULL,

@@ -1,3 +1,4 @@
+-- needs: 1
 -- The outbox as Neuroon's recipe has it. Where a shop made it before us, its table and its rows are taken over as they are.
 CREATE TABLE IF NOT EXISTS neuroon_conversion_outbox (
     order_id VARCHAR(64) PRIMARY KEY,

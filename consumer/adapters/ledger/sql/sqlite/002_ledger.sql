@@ -1,5 +1,7 @@
+-- needs: 2
 -- The ledger: one row for each order of each shop. Times of ours are Unix seconds; those of the recipe stay what they were.
-CREATE TABLE neuroon_ledger_new (
+-- A large table has been copied here before; see `sqlitetakeover`.
+CREATE TABLE IF NOT EXISTS neuroon_ledger_new (
     shop_id TEXT NOT NULL DEFAULT '',
     order_id TEXT NOT NULL,
     -- Only what a shop put here itself: an event is kept by the broker until it is settled.
@@ -43,9 +45,11 @@ CREATE TABLE neuroon_ledger_new (
 INSERT INTO neuroon_ledger_new (order_id, payload, attempts, last_error, created_at, synced_at, outcome, outcome_at)
 SELECT order_id, payload, attempts, last_error, created_at, synced_at,
     CASE WHEN synced_at IS NOT NULL THEN 'delivered' END, CAST(strftime('%s', synced_at) AS REAL)
-FROM neuroon_conversion_outbox;
+FROM neuroon_conversion_outbox
+WHERE (SELECT COUNT(*) FROM neuroon_ledger_new) < (SELECT COUNT(*) FROM neuroon_conversion_outbox)
+AND order_id NOT IN (SELECT order_id FROM neuroon_ledger_new);
 DROP TABLE neuroon_conversion_outbox;
 ALTER TABLE neuroon_ledger_new RENAME TO neuroon_conversion_outbox;
 -- What a flush looks for; empty where no shop uses the table as an outbox.
-CREATE INDEX neuroon_outbox_unsynced ON neuroon_conversion_outbox (created_at, order_id)
+CREATE INDEX IF NOT EXISTS neuroon_outbox_unsynced ON neuroon_conversion_outbox (created_at, order_id)
 WHERE synced_at IS NULL AND payload IS NOT NULL;

@@ -1,3 +1,4 @@
+-- needs: 3
 -- What happened to an order beside its delivery. What happens again in the same way (a held order is looked at every
 -- minute) is counted in its row, so that no order's story grows without bound.
 CREATE TABLE neuroon_order_happenings (
