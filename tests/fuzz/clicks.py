@@ -27,7 +27,9 @@ class Case:
     meant: dict[str, str] | None = None
 
 
-_IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(lambda text: not text.isspace())
+_IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
+    lambda text: not text.isspace()
+)
 _MAPS = st.dictionaries(_IDS, _IDS, max_size=5)
 
 
