@@ -73,6 +73,7 @@ class Rabbit:
         self._innocent: dict[bytes, None] = {}  # what was in flight when a link was lost, by `_identity`, oldest first
         self._changed = asyncio.Event()
         self._session: Session | None = None
+        self._in_flight: dict[asyncio.Task[None], Delivery] = {}
         self._handling: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -211,6 +212,7 @@ class Rabbit:
                     await self._adjust(session)
         finally:
             stopping.cancel()
+        self._note_innocent()
         if not self._stopping.is_set():
             self.session_lost()
             log.warning("broker lost", why=session.lost.result(), in_flight=self.in_flight)
@@ -234,12 +236,14 @@ class Rabbit:
 
     def _receive(self, session: Session, tag: int, delivery: Delivery) -> None:
         task = asyncio.create_task(self._work(session, tag, delivery))
+        self._in_flight[task] = delivery
         self._handling.add(task)
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._handling.discard(task)
         self._settling.discard(task)
+        del self._in_flight[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._note(error)
 
@@ -278,10 +282,12 @@ class Rabbit:
             return
         if done:
             settled()
-        elif session.lost.done():
-            self._innocent[_identity(delivery)] = None
-            while len(self._innocent) > MOST_INNOCENT:
-                del self._innocent[next(iter(self._innocent))]
+
+    def _note_innocent(self) -> None:
+        """Remember what is in flight when a link is lost, also what is handled for longer than the next one lasts."""
+        self._innocent |= dict.fromkeys(map(_identity, self._in_flight.values()))
+        while len(self._innocent) > MOST_INNOCENT:
+            del self._innocent[next(iter(self._innocent))]
 
     def _returned_by_us(self, delivery: Delivery) -> Handled | None:
         """Where a delivery goes whose returns would add up to the queue's limit though it has killed nothing.
@@ -297,8 +303,7 @@ class Rabbit:
     async def _hand_back(self, session: Session, tag: int, delivery: Delivery) -> None:
         """Return a delivery that was not tried, or move it to where returns are not counted."""
         settlement, _ = self._handler.hand_back(delivery)
-        if not isinstance(settlement, Move) or not await self.settling.settle(session, tag, settlement):
-            await quietly(session.acks.give_back(tag))
+        await self.settling.settle(session, tag, settlement)
 
     async def _escape(self, session: Session, tag: int, delivery: Delivery, error: Exception) -> None:
         """End a delivery on which our own code failed: no error may loop, stay silent, or keep a place in flight.

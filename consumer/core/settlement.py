@@ -161,7 +161,7 @@ class Routes:
         ours = write_journey(onward, *(each if isinstance(each, str) else None for each in (shop, order)))
         if header.ATTEMPT not in delivery.headers:
             del ours[header.ATTEMPT]  # it still counts as received when it is tried
-        return self._wait_in(min(self.ladder.rungs, key=lambda rung: rung.seconds), 0.0, delivery, ours)
+        return self._wait(0.0, delivery, ours)
 
     def _wait(self, seconds: float, delivery: Delivery, ours: Mapping[str, object]) -> Move:
         """To a retry queue for so long; while it takes no messages, to another one."""
