@@ -127,6 +127,7 @@ class Session:
         self._on_delivery: OnDelivery
         self._changing = asyncio.Lock()  # one change of the consumer at a time
         self._replacing = asyncio.Lock()  # one new publisher at a time
+        self._retired: Publisher | None = None
         self._ending = False
         self.prefetch = 0
         self.blocked = False
@@ -202,7 +203,11 @@ class Session:
                 return
             try:
                 self.publisher = await self._open_publisher()
-                await old.close()
+                if self._retired is not None:
+                    await self._retired.close()
+                self._retired = (
+                    old  # closed by the next one: it still awaits answers, without which copies would be made
+                )
             except LINK_ERRORS as error:
                 self.lose(f"no new channel to publish through: {describe(error)}")
 

@@ -126,7 +126,7 @@ async def test_a_paused_api_and_a_held_shop_are_alive_and_ready_with_the_reason(
             _, parts = await probes.ask("/readyz")
             assert (parts["shops"]["ok"], f"{shop.id} (401" in parts["shops"]["message"]) == (True, True)
             sandbox.shops.put(DEFAULT_SHOP)
-            await eventually(lambda: consumer.outcomes("HELD")[-1] == "delivered")
+            await eventually(lambda: consumer.outcomes("HELD")[-1:] == ["delivered"])
             await api.refuse()
             api.cut()
             await at_broker.publish(*(order(f"ORD-{index}") for index in range(5)))

@@ -69,7 +69,7 @@ async def test_dead_letters_that_have_no_room_hold_up_no_other_order(broker: Pri
         async with InProcess(environment(broker.url, names, sandbox, CONSUMER_HOLD_DELAY="500ms")) as consumer:
             async with full(broker, dead):
                 await refuses(at_broker, dead)
-                await at_broker.publish(*(b"{bad" for _ in range(70)))
+                await at_broker.publish(*(b"{bad %d" % number for number in range(70)))
                 await at_broker.publish(*(order(f"GOOD-{number}") for number in range(30)))
                 await eventually(lambda: all(consumer.outcomes(f"GOOD-{number}") for number in range(30)), timeout=30)
                 session = consumer.app.rabbit._session
@@ -79,12 +79,15 @@ async def test_dead_letters_that_have_no_room_hold_up_no_other_order(broker: Pri
                 assert not part.vital
                 assert dead in part.message
                 assert counted(consumer, dead) >= IN_A_ROW
-            await eventually(lambda: len(consumer.reports) == 100, timeout=60, what="all have come to an end")
+            await eventually(lambda: len(consumer.reports) >= 100, timeout=60, what="all have come to an end")
+            await eventually(lambda: at_broker.is_empty(f"{names.queue}.retry.500ms"))
             await eventually(lambda: consumer.app.health.ready()["queues"].ok)
             assert consumer.app.rabbit._session is session
             assert not session.lost.done()
         letters = [each for each in await at_broker.take_dead() if each.body != b"filler"]
-    assert [letter.headers[header.REASON] for letter in letters] == ["malformed"] * 70
+    assert {letter.headers[header.REASON] for letter in letters} == {"malformed"}
+    # A queue may refuse what it keeps all the same: a copy, and never a loss.
+    assert {letter.body for letter in letters} == {b"{bad %d" % number for number in range(70)}
     assert len(sandbox.orders) == 30
 
 
@@ -98,9 +101,9 @@ async def test_a_retry_queue_that_has_no_room_is_passed_by(broker: PrivateBroker
             sandbox.fail("503:times=1")
             await at_broker.publish(*(order(f"ORD-{number}") for number in range(6)))
             ends = [f"ORD-{number}" for number in range(6)]
-            await eventually(lambda: all(len(consumer.outcomes(each)) == 2 for each in ends), timeout=60)
+            await eventually(lambda: all("delivered" in consumer.outcomes(each) for each in ends), timeout=60)
             assert counted(consumer, rung) >= IN_A_ROW
-            assert {tuple(consumer.outcomes(each)) for each in ends} == {("retry", "delivered")}
+            assert {tuple(consumer.outcomes(each)[:2]) for each in ends} == {("retry", "delivered")}
 
 
 async def test_orders_returned_untried_do_not_walk_towards_the_limit(broker: PrivateBroker, names: Names) -> None:
@@ -123,7 +126,7 @@ async def test_orders_returned_untried_do_not_walk_towards_the_limit(broker: Pri
             consumer.app.pipeline.handle = untried  # type: ignore[method-assign,assignment]
             await at_broker.publish(order("ORD-1"))
             await eventually(lambda: consumer.outcomes("ORD-1") == ["delivered"], timeout=30)
-            assert not rabbit.in_flight
+            await eventually(lambda: not rabbit.in_flight)
         assert await at_broker.dead() == 0
     assert [each.posts for each in sandbox.orders] == [1]
 

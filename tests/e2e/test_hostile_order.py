@@ -174,6 +174,8 @@ async def asks_the_ledger(walk: Walk) -> None:
     await walk.types("explain", walk.id, "--shop", walk.id.partition("\r")[0])
     await walk.types("explain", f"{walk.id}?")
     await walk.asks("explain", walk.id, "--json")
+    await walk.types("ledger migrate")
+    await walk.asks("ledger migrate", "--json", told=False)
     await walk.types("ledger list")
     await walk.asks("ledger list", "--json")
     await walk.types("ledger reconcile", listing, *shop, *column)

@@ -57,7 +57,7 @@ def _impatient_rules() -> dict[str, Any]:
     """The alerts with seconds for minutes: what is looked at stays the same, only nobody waits for it."""
     spec: dict[str, Any] = yaml.safe_load((MONITORING / "prometheusrule.yaml").read_text())["spec"]
     for rule in spec["groups"][0]["rules"]:
-        rule["for"] = re.sub(r"m$", "s", rule["for"])
+        rule["for"] = re.sub(r"m$", "s", rule.get("for", "0m"))
         rule["for"] = "1s" if int(rule["for"][:-1]) > 5 else rule["for"]
         rule["expr"] = rule["expr"].replace("offset 15m", "offset 4s")
     return spec
