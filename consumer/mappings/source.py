@@ -20,6 +20,10 @@ class MappingError(Exception):
         self.problems = problems
 
 
+# Tables in one another: a mapping has two.
+DEEPEST = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The tables of a mapping, and for each key the file and line it came from."""
@@ -47,7 +51,19 @@ def read_source(name: str, text: str) -> Source:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MappingError([_syntax_problem(name, text, str(error))]) from error
+    except RecursionError as error:
+        raise MappingError([f"{name}: expected TOML that is not nested so deep"]) from error
+    if _is_deep(tables):
+        raise MappingError([f"{name}: expected at most {DEEPEST} tables in one another"])
     return Source(name, tables, {key: f"{name}:{line}" for key, line in _key_lines(text).items()})
+
+
+def _is_deep(tables: dict[str, Any]) -> bool:
+    """Whether there are more than `DEEPEST` tables in one another; a dotted key makes one for each dot."""
+    level = [tables]
+    for _ in range(DEEPEST):
+        level = [each for table in level for each in table.values() if isinstance(each, dict)]
+    return bool(level)
 
 
 def _syntax_problem(name: str, text: str, message: str) -> str:

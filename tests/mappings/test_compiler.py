@@ -105,3 +105,12 @@ def test_mappings_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
     with pytest.raises(MappingError, match="goes round in a circle"):
         load_reader(str(tmp_path / "a.toml"))
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5_000, "x = " + "{a = " * 5_000, "a." * 3_000 + "b = 1", "a." * 11 + "b = 1"]
+)
+def test_a_file_that_is_nested_too_deep_is_refused(text: str) -> None:
+    """However it nests, the mapping is refused with the file's name, and nothing runs out of stack."""
+    with pytest.raises(MappingError, match=r"own\.toml: expected "):
+        read_source("own.toml", text)
