@@ -1,11 +1,12 @@
 """Orders whose fates are known beforehand, drawn from a seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
 from consumer.sandbox import SandboxShop
 from tests.support.events import order, payload
+from tests.support.odd_messages import KINDS, OddMessage
 
 SHOPS = ("shop_a", "shop_b", "shop_c")
 REFUSED, FAILING = "REFUSED", "FAILING"
@@ -49,6 +50,7 @@ class Order:
     shop: str
     fate: Fate
     body: bytes
+    odd: OddMessage | None = None  # as what it is published, if not as a usual message
 
     @property
     def times(self) -> int:
@@ -77,6 +79,21 @@ def draw(rng: Random, count: int) -> list[Order]:
     for index in rng.sample(range(count), FAILING_ORDERS):
         fates[index] = Fate.EXHAUSTED
     return [one(rng, number, fate) for number, fate in enumerate(fates)]
+
+
+def odd_ones(rng: Random) -> list[Order]:
+    """One order of every kind of odd message whose body can be told from the others', in any order."""
+    orders = []
+    for number, (kind, message) in enumerate(KINDS.items()):
+        fate = Fate(message.end)
+        if message.body == order("ODD"):
+            order_id, shop = f"ODD-{number}", rng.choice(SHOPS)
+            message = replace(message, body=order(order_id, shopId=shop))  # noqa: PLW2901 - the same, of its own id
+            orders.append(Order(order_id, shop, fate, message.body, message))
+        elif fate is Fate.MALFORMED:
+            orders.append(Order(f"ODD: {kind}", SHOPS[0], fate, message.body, message))
+    rng.shuffle(orders)
+    return orders
 
 
 def one(rng: Random, number: int, fate: Fate) -> Order:

@@ -61,6 +61,8 @@ class Storm:
         """Publish and strike until both are through; the orders that were published."""
         rng = Random(self.plan.seed)
         published = orders.draw(rng, self.plan.orders)
+        for each in orders.odd_ones(rng):
+            published.insert(rng.randrange(len(published)), each)
         gap = self.plan.seconds / self.plan.faults
         blows = faults.draw(rng, self.plan.faults, gap, ledger=self.world.postgres is not None)
         async with asyncio.TaskGroup() as group:

@@ -149,7 +149,7 @@ def test_a_seed_draws_the_same_storm_again() -> None:
     assert faults.draw(Random(7), 50, 1.0, ledger=True) == faults.draw(Random(7), 50, 1.0, ledger=True)
     assert orders.draw(Random(7), 100) != orders.draw(Random(8), 100)
     kinds = {blow.kind for blow in faults.draw(Random(7), 2000, 1.0, ledger=True)}
-    assert len(kinds) == 25, "every kind of fault is drawn"
+    assert len(kinds) == 28, "every kind of fault is drawn"
 
 
 @pytest.mark.parametrize(

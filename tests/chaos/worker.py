@@ -21,7 +21,7 @@ class Worker:
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self._environ, self.log = environ, log
         self._process: asyncio.subprocess.Process | None = None
-        self._started = 0.0
+        self._started = self._frozen = 0.0
         self.faults_of_ours: list[str] = []
 
     async def start(self) -> None:
@@ -58,10 +58,12 @@ class Worker:
     def freeze(self) -> None:
         """Stop it without its knowing (SIGSTOP)."""
         self._check()
+        self._frozen = time.monotonic()
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Let it go on (SIGCONT). One that slept in its first moments has not grown older."""
+        self._started += time.monotonic() - self._frozen
         self._send(signal.SIGCONT)
 
     @property

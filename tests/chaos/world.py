@@ -13,6 +13,7 @@ from consumer.sandbox import Sandbox
 from tests.chaos.orders import SHOPS, STANDING_FAULTS, first_key, key
 from tests.chaos.worker import Worker
 from tests.conftest import Names
+from tests.support.debian import faketime
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import environment
 from tests.support.proxy import Proxy
@@ -45,6 +46,12 @@ class World:
     def ledger_shared(self) -> bool:
         """Whether both consumers ask and write one ledger."""
         return self.ledger_url != "memory://"
+
+    def set_clock(self, consumer: int, by: str) -> None:
+        """Set a consumer's wall clock off by so much, such as "-1h" (see faketime(1)); "+0" is the right time."""
+        fresh = self.folder / f"clock-{consumer}.new"
+        fresh.write_text(f"{by}\n")
+        fresh.replace(self.folder / f"clock-{consumer}")
 
     def write_shops(self) -> None:
         """Bring the shops file up to date."""
@@ -79,12 +86,26 @@ async def a_world(broker: PrivateBroker, names: Names, folder: Path, ledger: str
         world.write_shops()
         for number in range(CONSUMERS):
             link = await stack.enter_async_context(Proxy(("127.0.0.1", broker.port)))
-            worker = Worker(_environment(world, link), folder / f"consumer-{number}.log")
+            world.set_clock(number, "+0")
+            worker = Worker(
+                _environment(world, link) | _clock(folder / f"clock-{number}"), folder / f"consumer-{number}.log"
+            )
             stack.push_async_callback(worker.close)
             world.links.append(link)
             world.workers.append(worker)
             await worker.start()
         yield world
+
+
+def _clock(file: Path) -> dict[str, str]:
+    """A wall clock that is set by a file, looked at each second. What measures durations goes on as it should."""
+    return {
+        "LD_PRELOAD": faketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_RESET": "1",
+    }
 
 
 def _ledger_url(world: World, ledger: str) -> str:

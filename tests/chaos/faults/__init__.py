@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.faults.consumers import ConsumerFrozen, ConsumerKilled, ConsumerTerminated
+from tests.chaos.faults.consumers import JUMPS, ClockSet, ConsumerFrozen, ConsumerKilled, ConsumerTerminated
 from tests.chaos.faults.fault import Fault
 from tests.chaos.faults.links import LinkCut, LinkDeaf, LinkDown, LinkStalled
 from tests.chaos.faults.neuroon import (
@@ -21,9 +21,17 @@ from tests.chaos.faults.neuroon import (
     ApiTimeout,
     KeyRotated,
 )
-from tests.chaos.faults.stores import BrokerFrozen, BrokerKilled, BrokerStopped, LedgerGone, MemoryAlarm
+from tests.chaos.faults.stores import (
+    BrokerFrozen,
+    BrokerKilled,
+    BrokerStopped,
+    LedgerGone,
+    LedgerReadOnly,
+    MemoryAlarm,
+    QueueRefuses,
+)
 from tests.chaos.orders import SHOPS
-from tests.chaos.world import CONSUMERS
+from tests.chaos.world import CONSUMERS, HOLD, RUNGS
 
 __all__ = ["Draw", "Fault", "draw"]
 
@@ -54,6 +62,9 @@ _DRAW: dict[type[Fault], tuple[int, int]] = {
     ApiStalled: (3, 1),
     KeyRotated: (6, len(SHOPS)),
     LedgerGone: (4, 1),
+    LedgerReadOnly: (4, 1),
+    ClockSet: (8, CONSUMERS * len(JUMPS)),
+    QueueRefuses: (6, len((*RUNGS, HOLD, "dlq"))),
 }
 
 
@@ -69,7 +80,7 @@ class Draw:
 
 def draw(rng: Random, count: int, gap: float, *, ledger: bool) -> list[Draw]:
     """`count` faults, `gap` seconds apart on average; the ledger is struck only where there is a server to stop."""
-    kinds = [kind for kind in _DRAW if ledger or kind is not LedgerGone]
+    kinds = [kind for kind in _DRAW if ledger or kind not in {LedgerGone, LedgerReadOnly}]
     weights = [_DRAW[kind][0] for kind in kinds]
     return [
         Draw(kind, rng.randrange(_DRAW[kind][1]), rng.uniform(0, 2 * gap), rng.uniform(0.2, kind.longest))

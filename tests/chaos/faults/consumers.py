@@ -1,7 +1,9 @@
 """Blows at the consumers' processes."""
 
 from tests.chaos.faults.fault import ONE, Fault
-from tests.chaos.world import EXIT_SECONDS
+from tests.chaos.world import CONSUMERS, EXIT_SECONDS
+
+JUMPS = ("+1h", "-1h", "+1y", "-1y")
 
 
 class ConsumerKilled(Fault):
@@ -40,3 +42,19 @@ class ConsumerFrozen(Fault):
 
     async def mend(self) -> None:
         self.world.workers[self.which].thaw()
+
+
+class ClockSet(Fault):
+    """The wall clock jumps, and back: costs nothing. `which` names the consumer and the jump."""
+
+    victim, longest = "clock", 8.0
+
+    @property
+    def target(self) -> str:
+        return f"clock{self.which % CONSUMERS}"
+
+    async def strike(self) -> None:
+        self.world.set_clock(self.which % CONSUMERS, JUMPS[self.which // CONSUMERS])
+
+    async def mend(self) -> None:
+        self.world.set_clock(self.which % CONSUMERS, "+0")

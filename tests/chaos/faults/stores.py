@@ -2,6 +2,8 @@
 
 import asyncio
 
+import asyncpg
+
 from tests.chaos.faults.fault import ALL, Fault
 
 
@@ -53,6 +55,22 @@ class MemoryAlarm(Fault):
         await asyncio.to_thread(self.world.broker.set_memory_alarm, False)
 
 
+class QueueRefuses(Fault):
+    """A retry queue or the dead letters have no room left, by a policy that somebody set."""
+
+    # Shares the victim with the faults of the broker: the policy is set and cleared through it.
+    victim, longest = "broker", 10.0
+
+    async def strike(self) -> None:
+        queues = [*self.world.queues()[1:], f"{self.world.names.queue}.dlq"]
+        queue = f"^{queues[self.which % len(queues)].replace('.', '[.]')}$"
+        policy = ("set_policy", "chaos", queue, '{"max-length": 1}', "--apply-to", "queues")
+        await asyncio.to_thread(self.world.broker.ctl, *policy)
+
+    async def mend(self) -> None:
+        await asyncio.to_thread(self.world.broker.ctl, "clear_policy", "chaos")
+
+
 class LedgerGone(Fault):
     """The database stops, and comes back."""
 
@@ -67,3 +85,29 @@ class LedgerGone(Fault):
     async def mend(self) -> None:
         assert self.world.postgres is not None
         await asyncio.to_thread(self.world.postgres.start)
+
+
+class LedgerReadOnly(Fault):
+    """The database takes no writes, as after a failover to a standby; sessions that began meanwhile never do."""
+
+    victim, blinds = "ledger", True
+    felt = 10.0  # until the sessions are replaced, and the first batch
+
+    async def strike(self) -> None:
+        self.excuses = ALL
+        await self._execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        await self._execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = 'postgres' AND pid <> pg_backend_pid()"
+        )
+
+    async def mend(self) -> None:
+        await self._execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+    async def _execute(self, statement: str) -> None:
+        assert self.world.postgres is not None
+        connection = await asyncpg.connect(
+            self.world.postgres.url, server_settings={"default_transaction_read_only": "off"}
+        )
+        await connection.execute(statement)
+        await connection.close()
