@@ -14,10 +14,10 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format docs picture schema lock clean chaos fuzz
+.PHONY: help setup demo test test-all bench check format docs picture schema lock clean chaos fuzz
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with everything pinned, and neuroon-consumer in it
 
@@ -27,7 +27,10 @@ demo: setup ## watch orders go from a private RabbitMQ to a local Neuroon
 # In two processes, because tests mostly wait, for brokers and retries; each has a RabbitMQ and a PostgreSQL of its own.
 # Each begins with a half of the files, in order, and takes from the other's end when it is through: costly fixtures of
 # a module are made once. ARGS="-n 0" runs all in one, for a debugger.
-test: setup ## run every test, on brokers of its own (ARGS="-k ladder" to choose)
+test: setup ## run the everyday tests, on brokers of their own (ARGS="-k ladder" to choose)
+	@$(BIN)/pytest --numprocesses=2 --dist=worksteal -m 'not long' $(ARGS)
+
+test-all: setup ## run every test, those included that take long: clusters, upgrades, storms
 	@$(BIN)/pytest --numprocesses=2 --dist=worksteal $(ARGS)
 
 # Also FAULTS=, how many are drawn (26 a minute), and LEDGER=memory, sqlite or postgres, which both consumers share.

@@ -18,6 +18,8 @@ from tests.support.dead_letter_desk import bury, ids
 from tests.support.eventually import eventually
 from tests.support.operator import Operator, Reader, an_operator, some
 
+pytestmark = pytest.mark.long
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 

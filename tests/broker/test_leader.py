@@ -19,6 +19,8 @@ from tests.support.eventually import eventually
 from tests.support.program import Consumer, environment
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.long
+
 # So many are on their way in the consumer at a time, each for 50 ms: whatever strikes strikes some.
 IN_FLIGHT = 20
 # Orders between two blows: a fifth of a second to one second, at one confirm after the other.

@@ -3,10 +3,14 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from consumer.devbroker import PrivateBroker
 from tests.chaos.report import report
 from tests.chaos.storm import Plan, storm
 from tests.conftest import Names
+
+pytestmark = pytest.mark.long
 
 
 async def test_a_storm_costs_no_order(own_broker: PrivateBroker, names: Names, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from consumer.adapters.ledger import LedgerDownError, Wanted, sqlitetakeover
 from consumer.adapters.ledger.sqlite import SqliteStore
 from tests.support.shopdatabase import RECIPE
 
+pytestmark = pytest.mark.long
+
 ROWS = 500
 
 

@@ -24,6 +24,8 @@ from tests.support.eventually import eventually
 from tests.support.postgres import PrivatePostgres
 from tests.support.program import ROOT, Consumer, environment
 
+pytestmark = pytest.mark.long
+
 # The commit of the release before this one.
 PREVIOUS = "ead5374e20570fc338300d3f09a0ab47d0282f5f"
 
