@@ -65,7 +65,8 @@ class Stuck:
         raise error
 
     def hand_back(self, delivery: Delivery) -> Handled:
-        raise NotImplementedError
+        handled: Handled = self._pipeline.hand_back(delivery)
+        return handled
 
 
 async def test_orders_that_wait_while_nothing_moves_are_a_reason_to_restart(
