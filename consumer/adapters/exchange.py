@@ -235,13 +235,13 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None:
             self._early += data
-            if self._asked or len(self._early) > HEAD_LIMIT:  # nobody has asked for this
+            if self._asked or len(self._early) > HEAD_LIMIT:  # it answers no request
                 self.abort()
             return
         exchange.feed(data)
         if exchange.complete:
             self._exchange = None
-            if self._transport.get_write_buffer_size():  # answered before all was sent, which nobody may ever read
+            if self._transport.get_write_buffer_size():  # answered early: the rest of the request may never be read
                 self.abort()
             elif exchange.reusable:
                 self.keep_seconds = exchange.keep_seconds

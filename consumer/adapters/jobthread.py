@@ -61,9 +61,9 @@ def _done(jobs: _Jobs, work: Callable[[], T]) -> asyncio.Future[T]:
         answer: Callable[[], object]
         try:
             answer = partial(_answer, result, result.set_result, work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
             answer = partial(_answer, result, result.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing awaits the result
             loop.call_soon_threadsafe(answer)
 
     jobs.put(job)

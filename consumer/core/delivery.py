@@ -223,7 +223,7 @@ def with_dropped(detail: str, dropped: str) -> str:
     """The detail of a dead letter whose headers `dropped` are not with it any more."""
     if not dropped:
         return detail
-    ending = f"; headers dropped for want of room: {dropped}"
+    ending = f"; headers dropped because the frame is full: {dropped}"
     return (
         clip(clip(detail)[: MAX_HEADER_BYTES // 2] + ending)
         if len(detail) + len(ending) > MAX_HEADER_BYTES

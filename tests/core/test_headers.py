@@ -153,7 +153,7 @@ def test_the_largest_headers_make_room_for_ours(kind: str) -> None:
     fitted = fitting(foreign | ours, room)
     assert len(fitted.encode()) <= room
     assert {fitted[header.ID], fitted[header.ORDER]} == {"1" * 32, "ORD-1"}
-    assert "headers dropped for want of room: " in str(fitted[header.DETAIL])
+    assert "headers dropped because the frame is full: " in str(fitted[header.DETAIL])
     assert len(str(fitted[header.DETAIL]).encode()) <= header.MAX_HEADER_BYTES
     dropped = len(foreign) - sum(name in foreign for name in fitted)
     assert 0 < dropped <= 4 or kind.startswith("twenty")

@@ -228,7 +228,7 @@ WHERE h.shop_id = k.shop AND h.order_id = k.ordered""",
             raise LedgerRefusedError(_described(error)) from error
         except DOWN as error:
             if isinstance(error, asyncpg.UndefinedTableError):
-                self._ready = False  # somebody made the database anew: the next call makes the tables
+                self._ready = False  # the database was created anew: the next call makes the tables
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 self._hang_up()  # look-ups must not stay with a server that has become a standby either
             raise LedgerDownError(_described(error)) from error

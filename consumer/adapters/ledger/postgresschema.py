@@ -28,7 +28,7 @@ from consumer.adapters.ledger.schema import (
 from consumer.adapters.ledger.session import transaction
 
 DIALECT: Final = "postgres"
-# "neuroon" in ASCII: whoever migrates holds this advisory lock.
+# "neuroon" in ASCII: the process that migrates holds this advisory lock.
 MIGRATION_LOCK: Final = 0x6E6575726F6F6E
 TURN_SECONDS: Final = 0.2
 BATCH: Final = 5_000
